@@ -1,0 +1,49 @@
+"""Caches for LLM answers: drop-in for LangChain, with time to live, limits, outcomes, and entries one can browse.
+
+from cache_backends import open_cache
+llm = ChatOpenAI(cache=open_cache("sqlite:///cache.db?ttl=1h"))
+"""
+
+from cache_backends.base import CacheBackend
+from cache_backends.counters import Counters
+from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError
+from cache_backends.json_files import JSONFileCache
+from cache_backends.keys import cache_key
+from cache_backends.memory import MemoryCache
+from cache_backends.observe import Observed
+from cache_backends.options import parse_ttl
+from cache_backends.records import (
+    CacheEntry,
+    EntryPage,
+    EntrySummary,
+    Lookup,
+    Outcome,
+    Refusal,
+    Store,
+    StoreStats,
+)
+from cache_backends.sqlite import SQLiteCache
+from cache_backends.urls import open_cache
+
+__all__ = [
+    "CacheBackend",
+    "CacheConfigError",
+    "CacheEntry",
+    "CacheError",
+    "CacheUnavailableError",
+    "Counters",
+    "EntryPage",
+    "EntrySummary",
+    "JSONFileCache",
+    "Lookup",
+    "MemoryCache",
+    "Observed",
+    "Outcome",
+    "Refusal",
+    "SQLiteCache",
+    "Store",
+    "StoreStats",
+    "cache_key",
+    "open_cache",
+    "parse_ttl",
+]

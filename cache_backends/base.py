@@ -1,0 +1,399 @@
+"""What all backends share: LangChain's contract, keys, codec, time to live, failing open, counting, observing.
+
+A backend adds the storage alone: the handful of methods at the end that begin with an underscore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from langchain_core.caches import BaseCache
+from langchain_core.outputs import Generation
+
+from cache_backends import browse, codec
+from cache_backends.counters import Counters
+from cache_backends.errors import CacheUnavailableError, CorruptEntryError, NotCacheableError
+from cache_backends.keys import cache_key
+from cache_backends.observe import Observed, is_observed, note_lookup, note_store, observing
+from cache_backends.options import TimeToLive, parse_bool, parse_max_entries, parse_namespace, parse_ttl
+from cache_backends.readable import model_name, redact
+from cache_backends.records import (
+    CacheEntry,
+    EntryOrder,
+    EntryPage,
+    EntryState,
+    Lookup,
+    Outcome,
+    Refusal,
+    Store,
+    StoreStats,
+)
+
+logger = logging.getLogger("cache_backends")
+
+REMEMBERED_MISSES = 10_000
+"""Misses whose time is remembered, to know how long the model took when its answer is stored."""
+
+
+class Unchanged:
+    """The type of `UNCHANGED`."""
+
+
+UNCHANGED = Unchanged()
+"""Says "as this view has it" where None already means something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a backend reads for a lookup: the parsed JSON of the generations, and its times (Unix, seconds)."""
+
+    answers: object
+    created_at: float
+    expires_at: float | None
+    model_time_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as a backend writes it and reads it back whole. `payload` is the JSON of the generations, not sealed."""
+
+    key: str
+    payload: bytes
+    created_at: float
+    expires_at: float | None
+    model_time_s: float | None
+    model: str | None
+    raw_prompt: str
+    llm_string: str
+
+
+class CacheBackend(BaseCache):
+    """A LangChain cache that also has a time to live, limits, entries to browse, counters and outcomes.
+
+    Drop-in for `ChatOpenAI(cache=...)` and `set_llm_cache(...)`. Unless `strict`, no failure of the store reaches
+    the model call: a lookup that fails is a miss, a store that fails is logged and counted.
+    """
+
+    survives_restart: ClassVar[bool] = True
+    """Whether entries are there again in a new process."""
+    writes_inline: ClassVar[bool] = False
+    """Whether `aupdate` may write on the event loop, because a hop to a thread costs more than the write."""
+
+    def __init__(
+        self,
+        *,
+        namespace: str = "default",
+        ttl: TimeToLive = None,
+        max_entries: int | str | None = None,
+        strict: bool | str = False,
+        store_truncated: bool | str = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.namespace = parse_namespace(namespace)
+        self.ttl_s = parse_ttl(ttl)
+        self.max_entries = parse_max_entries(max_entries)
+        self.strict = parse_bool("strict", strict)
+        self.store_truncated = parse_bool("store_truncated", store_truncated)
+        self.clock = clock
+        self.counters = Counters()
+        self._identity = object()
+        self._asked_at: dict[tuple[str, str], float] = {}
+        self._is_view = False
+
+    # LangChain's contract
+
+    def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
+        """The stored generations as fresh objects, or None where there are none that may be used."""
+        started = time.perf_counter()
+        key: str | None = None
+        found: Found | None = None
+        generations: list[Generation] | None = None
+        now = 0.0
+        error: Exception | None = None
+        outcome: Outcome = "miss"
+        try:
+            key = cache_key(prompt, llm_string)
+            now = self.clock()
+            found = self._read(key)
+            if found is not None:
+                if found.expires_at is not None and found.expires_at <= now:
+                    outcome = "expired"
+                else:
+                    generations = codec.build(found.answers)
+                    outcome = "hit"
+                    self._record_use(key, now)
+        except CorruptEntryError as corrupt:
+            outcome, error = "corrupt", corrupt
+            self._try_to_set_aside(key, corrupt)
+        except Exception as failure:
+            outcome, error, generations = "error", failure, None
+            logger.warning("lookup failed, the model is asked instead: %s", redact(str(failure)))
+        ended = time.perf_counter()
+        self.counters.count_lookup(outcome, ended - started)
+        if outcome != "hit" and key is not None:
+            self._remember_miss(key, ended)
+        if is_observed():
+            note_lookup(self._identity, self.namespace, _lookup(outcome, key, ended - started, found, now, error))
+        if self.strict and outcome == "error" and error is not None:
+            raise error
+        return generations
+
+    def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
+        """Store all generations of one request, replacing what was there; not what is empty, cut off or unfaithful."""
+        started = time.perf_counter()
+        key: str | None = None
+        refusal: Refusal | None = None
+        error: Exception | None = None
+        try:
+            key = cache_key(prompt, llm_string)
+            self._write(self._new_entry(key, prompt, llm_string, list(return_val), started))
+        except NotCacheableError as not_cacheable:
+            refusal, error = not_cacheable.reason, not_cacheable  # type: ignore[assignment]
+            self.counters.count_uncacheable()
+            logger.info("not stored: %s", not_cacheable)
+        except Exception as failure:
+            refusal, error = "error", failure
+            self.counters.count_error()
+            logger.warning("the answer could not be stored: %s", redact(str(failure)))
+        elapsed_s = time.perf_counter() - started
+        if error is None:
+            self.counters.count_store(elapsed_s)
+        if is_observed():
+            detail = redact(str(error)) if error is not None else None
+            note_store(self._identity, self.namespace, Store(key, error is None, elapsed_s, refusal, detail))
+        if self.strict and refusal == "error" and error is not None:
+            raise error
+
+    def clear(self, **kwargs: Any) -> None:  # noqa: ARG002  # LangChain's signature
+        """Remove every entry of this namespace, and nothing else in the store."""
+        self._clear()
+
+    async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
+        """`lookup`, on the event loop: reading takes less than a hop to a thread."""
+        return self.lookup(prompt, llm_string)
+
+    async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
+        """`update`, off the event loop where it may wait for a disk or a lock."""
+        if self.writes_inline:
+            self.update(prompt, llm_string, return_val)
+        else:
+            await asyncio.to_thread(self.update, prompt, llm_string, return_val)
+
+    async def aclear(self, **kwargs: Any) -> None:
+        """`clear`, off the event loop where it may wait for a disk or a lock."""
+        if self.writes_inline:
+            self.clear(**kwargs)
+        else:
+            await asyncio.to_thread(self.clear, **kwargs)
+
+    # What LangChain's contract lacks
+
+    def observe(self) -> AbstractContextManager[Observed]:
+        """Collect every lookup (and, in `.stores`, every store) made in this namespace inside the block.
+
+        Whichever thread or task makes it, as long as it runs in a copy of this context, as LangChain's do.
+        """
+        return observing(self._identity, self.namespace)
+
+    def view(self, *, namespace: str | Unchanged = UNCHANGED, ttl: TimeToLive | Unchanged = UNCHANGED) -> Self:
+        """A cheap handle on the same store with a namespace and default time to live of its own."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._is_view = True
+        if not isinstance(namespace, Unchanged):
+            other.namespace = parse_namespace(namespace)
+        if not isinstance(ttl, Unchanged):
+            other.ttl_s = parse_ttl(ttl)
+        return other
+
+    def get(self, key: str) -> CacheEntry | None:
+        """One entry, whole, for a person: counts no hit, and shows an expired entry as expired."""
+        return self._entry(key)
+
+    def entries(
+        self,
+        *,
+        search: str = "",
+        model: str | None = None,
+        state: EntryState = "any",
+        order_by: EntryOrder = "created_at",
+        descending: bool = True,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> EntryPage:
+        """One page of the entries of this namespace.
+
+        `search` finds entries whose prompt or answer has every word of it, as a prefix, case and accents ignored.
+        `after` is the `next` of the page before. Raises ValueError for a value that is not allowed.
+        """
+        query = browse.Query(search, model, state, order_by, descending, limit, after)
+        return browse.page(self._rows(), query, self.clock())
+
+    def models(self) -> list[str]:
+        """The models whose answers this namespace holds, in alphabetical order."""
+        return sorted({row.summary.model for row in self._rows() if row.summary.model is not None})
+
+    def namespaces(self) -> list[str]:
+        """The namespaces of the store that hold entries, in alphabetical order."""
+        return sorted(self._namespaces())
+
+    def delete(self, *keys: str) -> int:
+        """Remove these entries; the number of those that were there."""
+        return sum(self._delete(key) for key in keys)
+
+    def purge_expired(self) -> int:
+        """Remove the entries of this namespace whose time to live is over; how many there were."""
+        now = self.clock()
+        expired = [row.summary.key for row in self._rows() if row.summary.is_expired(now)]
+        return self.delete(*expired)
+
+    def stats(self) -> StoreStats:
+        """How much this namespace holds."""
+        now = self.clock()
+        summaries = [row.summary for row in self._rows()]
+        created = [summary.created_at for summary in summaries]
+        return StoreStats(
+            entries=len(summaries),
+            size_bytes=sum(summary.size_bytes for summary in summaries),
+            expired=sum(summary.is_expired(now) for summary in summaries),
+            oldest=min(created, default=None),
+            newest=max(created, default=None),
+        )
+
+    def ping(self) -> float:
+        """Seconds that asking the store for a key it does not have takes. Raises `CacheUnavailableError`."""
+        started = time.perf_counter()
+        try:
+            self._read(cache_key("ping", ""))
+        except CacheUnavailableError:
+            raise
+        except Exception as error:
+            raise CacheUnavailableError(f"The cache does not answer: {redact(str(error))}") from error
+        return time.perf_counter() - started
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know about this store, such as a damaged file that was set aside."""
+        return ()
+
+    def close(self) -> None:
+        """Give back files and connections. Idempotent; on a view it does nothing, since the store is not its own."""
+        if not self._is_view:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.view()
+
+    def __copy__(self) -> Self:
+        return self.view()
+
+    # The storage: what a backend adds
+
+    @abstractmethod
+    def _read(self, key: str) -> Found | None:
+        """What is stored under a key of this namespace, expired or not. Raises `CorruptEntryError`."""
+
+    @abstractmethod
+    def _write(self, entry: StoredEntry) -> None:
+        """Store an entry, replacing the one with its key, and keep the store within its limits."""
+
+    @abstractmethod
+    def _record_use(self, key: str, now: float) -> None:
+        """Note a hit without writing synchronously."""
+
+    @abstractmethod
+    def _set_aside(self, key: str) -> None:
+        """Move a damaged entry to where no lookup finds it."""
+
+    @abstractmethod
+    def _delete(self, key: str) -> bool:
+        """Remove one entry; whether it was there."""
+
+    @abstractmethod
+    def _clear(self) -> None:
+        """Remove all entries of this namespace."""
+
+    @abstractmethod
+    def _entry(self, key: str) -> CacheEntry | None:
+        """One entry, whole; None where it is missing or damaged."""
+
+    @abstractmethod
+    def _rows(self) -> Iterator[browse.Row]:
+        """Every readable entry of this namespace, in any order, while others go on storing."""
+
+    @abstractmethod
+    def _namespaces(self) -> Sequence[str]:
+        """The namespaces that hold entries."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give back what the store holds open. Idempotent."""
+
+    # Steps of lookup and update
+
+    def _new_entry(
+        self, key: str, prompt: str, llm_string: str, generations: list[Generation], now_s: float
+    ) -> StoredEntry:
+        codec.refuse_what_is_not_worth_keeping(generations, store_truncated=self.store_truncated)
+        payload = codec.encode(generations)
+        try:
+            (prompt + llm_string).encode()
+        except UnicodeEncodeError as error:
+            raise NotCacheableError("unfaithful", f"the prompt can't be kept: {error}") from error
+        asked_at = self._asked_at.pop((self.namespace, key), None)
+        created_at = self.clock()
+        return StoredEntry(
+            key=key,
+            payload=payload,
+            created_at=created_at,
+            expires_at=None if self.ttl_s is None else created_at + self.ttl_s,
+            model_time_s=None if asked_at is None else now_s - asked_at,
+            model=model_name(llm_string),
+            raw_prompt=prompt,
+            llm_string=redact(llm_string),
+        )
+
+    def _remember_miss(self, key: str, ended: float) -> None:
+        asked_at = self._asked_at
+        if len(asked_at) >= REMEMBERED_MISSES:
+            with contextlib.suppress(StopIteration, KeyError, RuntimeError):
+                del asked_at[next(iter(asked_at))]
+        asked_at[self.namespace, key] = ended
+
+    def _try_to_set_aside(self, key: str | None, corrupt: CorruptEntryError) -> None:
+        logger.warning("entry %s is damaged and was set aside: %s", key, corrupt)
+        if key is None:
+            return
+        try:
+            self._set_aside(key)
+        except Exception as error:
+            logger.warning("the damaged entry %s could not be set aside: %s", key, redact(str(error)))
+
+
+def _lookup(
+    outcome: Outcome, key: str | None, elapsed_s: float, found: Found | None, now: float, error: Exception | None
+) -> Lookup:
+    expired_at = found.expires_at if found is not None and outcome == "expired" else None
+    return Lookup(
+        outcome=outcome,
+        key=key,
+        elapsed_s=elapsed_s,
+        age_s=None if found is None else max(0.0, now - found.created_at),
+        expired_for_s=None if expired_at is None else max(0.0, now - expired_at),
+        model_time_s=None if found is None else found.model_time_s,
+        error=None if error is None else redact(str(error)),
+    )

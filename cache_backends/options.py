@@ -1,0 +1,75 @@
+"""The options every backend takes, checked once: namespace, time to live, limits, strictness."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+
+from cache_backends.errors import CacheConfigError
+
+TimeToLive = float | int | str | timedelta | None
+"""Seconds, a `timedelta`, or text such as "90", "45s", "10m", "1h", "7d"; None: for ever."""
+
+MAX_NAMESPACE_LENGTH = 200
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_TTL_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def parse_ttl(ttl: TimeToLive) -> float | None:
+    """A time to live in seconds, or None for ever.
+
+    >>> parse_ttl("1h"), parse_ttl(90), parse_ttl(None)
+    (3600.0, 90.0, None)
+    """
+    if ttl is None:
+        return None
+    seconds: float | None = None
+    if isinstance(ttl, timedelta):
+        seconds = ttl.total_seconds()
+    elif isinstance(ttl, str):
+        match = _TTL_TEXT.fullmatch(ttl.strip().lower())
+        if match:
+            seconds = float(match[1]) * _UNITS_S[match[2]]
+    elif not isinstance(ttl, bool):
+        seconds = float(ttl)
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        raise CacheConfigError(
+            f"ttl={ttl!r} is not a time to live. Use seconds above 0, or text such as '45s', '10m', '1h', '7d'; "
+            "leave it out to keep entries for ever."
+        )
+    return seconds
+
+
+def parse_max_entries(max_entries: int | str | None) -> int | None:
+    """A limit on the number of entries, or None for no limit."""
+    if max_entries is None:
+        return None
+    if isinstance(max_entries, str) and max_entries.strip().isdecimal():
+        max_entries = int(max_entries)
+    if not isinstance(max_entries, int) or isinstance(max_entries, bool) or max_entries < 1:
+        raise CacheConfigError(f"max_entries={max_entries!r} is not a limit. Use a whole number of 1 or more.")
+    return max_entries
+
+
+def parse_namespace(namespace: str) -> str:
+    """A namespace: any text of 1 to 200 characters that UTF-8 can carry."""
+    if not 1 <= len(namespace) <= MAX_NAMESPACE_LENGTH:
+        raise CacheConfigError(f"namespace={namespace!r} is not usable. Use 1 to {MAX_NAMESPACE_LENGTH} characters.")
+    try:
+        namespace.encode()
+    except UnicodeEncodeError as error:
+        raise CacheConfigError(f"namespace={namespace!r} has characters that can't be stored ({error}).") from error
+    return namespace
+
+
+def parse_bool(name: str, value: bool | str) -> bool:
+    """A switch, given as a bool or as text of a URL."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise CacheConfigError(f"{name}={value!r} is not a switch. Use true or false.")

@@ -1,0 +1,103 @@
+"""LangChain's prompt and parameter strings as a person reads them, with secrets taken out."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+SHOWN_PROMPT_LENGTH = 300
+SHOWN_ANSWER_LENGTH = 300
+"""Characters that a summary shows of a prompt and of an answer."""
+
+REDACTED = "[redacted]"
+_SECRET_NAME = (
+    r"(?:proxy-)?authorization|(?:x-)?api[-_ ]?key|[\w-]*(?:api_key|apikey|secret|password|access[-_]?token)|cookie"
+)
+_SECRET_FIELD = re.compile(rf"""(["'](?:{_SECRET_NAME})["']\s*[:,]\s*)(["'])((?:\\.|(?!\2).)*)\2""", re.IGNORECASE)
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+_TOKEN_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{12,}")
+_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@")
+_MODEL = re.compile(r"""["'](?:model_name|model|model_id|deployment_name)["']\s*[:,]\s*["']([^"']{1,200})["']""")
+
+_MESSAGE_PREFIX = (
+    '[{"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", "HumanMessage"], '
+    '"kwargs": {"content": '
+)
+_MESSAGE_SUFFIX = ', "type": "human"}}]'
+
+
+def readable_prompt(raw_prompt: str) -> str:
+    """The prompt as a person wrote it: the text of a single message, or "role: text" lines of several.
+
+    Whatever is not LangChain's JSON of messages (a completion model's prompt) is returned as it is.
+    """
+    text = single_message(raw_prompt)
+    if text is not None:
+        return text
+    if not raw_prompt.startswith('[{"'):
+        return raw_prompt
+    try:
+        messages = json.loads(raw_prompt)
+        shown = [_message_text(message) for message in messages]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return raw_prompt
+    if len(shown) == 1:
+        return shown[0][1]
+    return "\n".join(f"{role}: {content}" for role, content in shown)
+
+
+def single_message(raw_prompt: str) -> str | None:
+    """The text of the one human message that `raw_prompt` is made of, None where it is anything else.
+
+    Only where `message_prompt` gives `raw_prompt` back to the letter, so that a store may keep the text alone.
+    """
+    if not (raw_prompt.startswith(_MESSAGE_PREFIX) and raw_prompt.endswith(_MESSAGE_SUFFIX)):
+        return None
+    try:
+        text = json.loads(raw_prompt[len(_MESSAGE_PREFIX) : -len(_MESSAGE_SUFFIX)])
+    except ValueError:
+        return None
+    return text if isinstance(text, str) and message_prompt(text) == raw_prompt else None
+
+
+def message_prompt(text: str) -> str:
+    """What LangChain passes as the prompt of a chat model asked with one human message."""
+    return _MESSAGE_PREFIX + json.dumps(text) + _MESSAGE_SUFFIX
+
+
+def model_name(llm_string: str) -> str | None:
+    """The model's name in LangChain's parameter string, if it is there."""
+    match = _MODEL.search(llm_string)
+    return match[1] if match else None
+
+
+def redact(text: str) -> str:
+    """The text with everything that looks like a credential replaced by `[redacted]`.
+
+    >>> redact("{'Authorization': 'Bearer abcdefgh'}")
+    "{'Authorization': '[redacted]'}"
+    """
+    text = _SECRET_FIELD.sub(rf"\1\2{REDACTED}\2", text)
+    text = _BEARER.sub(rf"\1 {REDACTED}", text)
+    text = _TOKEN_LIKE.sub(REDACTED, text)
+    return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
+
+
+def shortened(text: str, length: int) -> str:
+    """The beginning of a text, with an ellipsis where something was left out."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _message_text(message: dict[str, Any]) -> tuple[str, str]:
+    fields = message["kwargs"]
+    content = fields["content"]
+    if isinstance(content, list):
+        content = "\n".join(_block_text(block) for block in content)
+    return str(fields.get("type", message["id"][-1])), str(content)
+
+
+def _block_text(block: object) -> str:
+    if isinstance(block, dict):
+        return str(block.get("text", f"[{block.get('type', 'block')}]"))
+    return str(block)

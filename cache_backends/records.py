@@ -1,0 +1,106 @@
+"""The records that a cache hands out: one lookup, one store, entries, pages of entries, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from langchain_core.outputs import Generation
+
+Outcome = Literal["hit", "miss", "expired", "corrupt", "error"]
+"""How one lookup ended. Only `hit` returns an answer."""
+
+Refusal = Literal["empty", "truncated", "unfaithful", "error"]
+"""Why an answer was not stored: nothing in it, cut off by length, would not come back equal, the store failed."""
+
+EntryState = Literal["any", "live", "expired"]
+EntryOrder = Literal["created_at", "last_used_at", "hits", "size_bytes", "expires_at", "model_time_s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One lookup, as `CacheBackend.observe` notes it. Times in seconds."""
+
+    outcome: Outcome
+    key: str | None
+    """Hexadecimal SHA-256 of the request; None only where the key itself could not be computed."""
+    elapsed_s: float
+    age_s: float | None = None
+    """How long ago the entry was stored, for `hit` and `expired`."""
+    expired_for_s: float | None = None
+    """How long ago the entry ended, for `expired`."""
+    model_time_s: float | None = None
+    """How long the model took when the entry was made: what a hit saves."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One attempt to store an answer, as `CacheBackend.observe` notes it."""
+
+    key: str | None
+    stored: bool
+    elapsed_s: float
+    refusal: Refusal | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntrySummary:
+    """One stored answer as a list shows it. Times are Unix times in seconds by the backend's clock."""
+
+    key: str
+    namespace: str
+    prompt: str
+    """As a person wrote it, shortened."""
+    answer: str
+    """Its beginning."""
+    model: str | None
+    created_at: float
+    expires_at: float | None
+    last_used_at: float
+    hits: int
+    size_bytes: int
+    """Bytes of prompt, parameters and answer as stored."""
+    pinned: bool = False
+    model_time_s: float | None = None
+
+    def is_expired(self, now: float) -> bool:
+        """Whether the entry's time to live is over at the Unix time `now`."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry(EntrySummary):
+    """One stored answer, whole, for a person to read."""
+
+    raw_prompt: str
+    """The prompt as LangChain passed it."""
+    llm_string: str
+    """The model's parameters as LangChain passed them, secrets redacted."""
+    text: str
+    generations: Sequence[Generation]
+    location: str
+    """Where it lies: a file path, a table row, a server key."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """One page of entries. `next` is the cursor of the page after it, None on the last one."""
+
+    entries: Sequence[EntrySummary]
+    next: str | None
+    total: int
+    total_is_estimate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Size of one namespace of a store. `oldest` and `newest` are Unix times of storing, None when empty."""
+
+    entries: int
+    size_bytes: int
+    expired: int
+    oldest: float | None
+    newest: float | None

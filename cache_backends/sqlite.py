@@ -1,0 +1,250 @@
+"""`SQLiteCache`: entries in one SQLite file that threads and processes share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import apsw
+import orjson
+
+from cache_backends.base import CacheBackend, Found, StoredEntry
+from cache_backends.browse import Row
+from cache_backends.codec import decode, seal, unseal
+from cache_backends.errors import CorruptEntryError
+from cache_backends.readable import message_prompt, single_message
+from cache_backends.records import CacheEntry
+from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.summaries import entry_row, whole_entry
+
+MAX_UNWRITTEN_USES = 100_000
+"""Entries whose use may wait to be written; more uses are then not recorded until the next store."""
+LIMIT_CHECKS = 100
+"""`max_entries` is checked every `max_entries / LIMIT_CHECKS` stores: counting costs more than storing."""
+DAMAGED_KEPT = 100
+ROWS_AT_A_TIME = 500
+"""Rows one read transaction of a scan takes, so that it never holds the write-ahead log back for long."""
+
+READ = "select value, created_at, expires_at, model_time_s from entries where namespace = ? and key = ?"
+WRITE = """
+insert into entries (namespace, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_string,
+                     prompt_is_message, prompt, value)
+values (?1, ?2, ?3, ?4, ?5, ?3, 0, ?6, ?7, ?8, ?9, ?10)
+on conflict (namespace, key) do update set
+    created_at = ?3, expires_at = ?4, model_time_s = ?5, last_used_at = ?3, hits = 0, model = ?6, llm_string = ?7,
+    prompt_is_message = ?8, prompt = ?9, value = ?10
+"""
+WHOLE = """
+select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_strings.text,
+       prompt_is_message, prompt, value
+from entries join llm_strings on llm_strings.id = entries.llm_string
+"""
+
+
+class SQLiteStore:
+    """What the views of one SQLite cache share: the file, and uses not yet written."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = SQLiteFile(path)
+        self.unwritten_uses: dict[tuple[str, str], tuple[int, float]] = {}
+        self.lock = threading.Lock()
+        self.stores_since_check = 0
+
+    def take_uses(self) -> dict[tuple[str, str], tuple[int, float]]:
+        """The uses to write now; they count as written."""
+        with self.lock:
+            uses, self.unwritten_uses = self.unwritten_uses, {}
+        return uses
+
+
+class SQLiteCache(CacheBackend):
+    """A cache in one SQLite file (write-ahead log, `synchronous=NORMAL`), shared by threads and processes.
+
+    >>> import tempfile
+    >>> from langchain_core.outputs import Generation
+    >>> with SQLiteCache(tempfile.mkdtemp() + "/cache.db", ttl="1h") as cache:
+    ...     cache.update("Who was Carl Sagan?", "model=demo", [Generation(text="An astronomer.")])
+    ...     cache.lookup("Who was Carl Sagan?", "model=demo")[0].text
+    'An astronomer.'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.path = Path(path).absolute()
+        self._store = SQLiteStore(self.path)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Damage that was found in this process, and what was done about it."""
+        return tuple(self._store.file.notices)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_store", "_identity", "_asked_at")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _identity=object(), _asked_at={}, _store=SQLiteStore(state["path"]))
+
+    def _read(self, key: str) -> Found | None:
+        with self._store.file.connection() as connection:
+            row = connection.execute(READ, (interned_id(self.namespace), bytes.fromhex(key))).fetchone()
+        if row is None:
+            return None
+        value, created_at, expires_at, model_time_s = row
+        return Found(_parsed(key, value), created_at, expires_at, model_time_s)
+
+    def _write(self, entry: StoredEntry) -> None:
+        text = single_message(entry.raw_prompt)
+        with self._store.file.transaction() as connection:
+            self._write_uses(connection)
+            namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
+            connection.execute("insert or ignore into namespaces values (?, ?)", (namespace_id, self.namespace))
+            connection.execute("insert or ignore into llm_strings values (?, ?)", (llm_string_id, entry.llm_string))
+            connection.execute(
+                WRITE,
+                (
+                    namespace_id,
+                    bytes.fromhex(entry.key),
+                    entry.created_at,
+                    entry.expires_at,
+                    entry.model_time_s,
+                    entry.model,
+                    llm_string_id,
+                    text is not None,
+                    entry.raw_prompt if text is None else text,
+                    seal(entry.key, entry.payload),
+                ),
+            )
+            self._keep_within_limit(connection)
+
+    def _record_use(self, key: str, now: float) -> None:
+        store = self._store
+        with store.lock:
+            uses, _ = store.unwritten_uses.get((self.namespace, key), (0, now))
+            if uses or len(store.unwritten_uses) < MAX_UNWRITTEN_USES:
+                store.unwritten_uses[self.namespace, key] = (uses + 1, now)
+
+    def _set_aside(self, key: str) -> None:
+        place = (interned_id(self.namespace), bytes.fromhex(key))
+        with self._store.file.transaction() as connection:
+            connection.execute(
+                "insert into damaged (namespace, key, found_at, value) "
+                "select namespace, key, ?, value from entries where namespace = ? and key = ?",
+                (self.clock(), *place),
+            )
+            connection.execute("delete from entries where namespace = ? and key = ?", place)
+            connection.execute("delete from damaged where id <= (select max(id) from damaged) - ?", (DAMAGED_KEPT,))
+
+    def _delete(self, key: str) -> bool:
+        place = (interned_id(self.namespace), bytes.fromhex(key))
+        with self._store.file.transaction() as connection:
+            connection.execute("delete from entries where namespace = ? and key = ?", place)
+            return connection.changes() > 0
+
+    def _clear(self) -> None:
+        with self._store.file.transaction() as connection:
+            connection.execute("delete from entries where namespace = ?", (interned_id(self.namespace),))
+
+    def _entry(self, key: str) -> CacheEntry | None:
+        self._flush_uses()
+        rows = self._select(f"{WHOLE} where namespace = ? and key = ?", bytes.fromhex(key))
+        for row in rows:
+            entry, last_used_at, hits = _stored(row)
+            generations = decode(entry.payload)
+            shown = entry_row(entry, generations, namespace=self.namespace, last_used_at=last_used_at, hits=hits)
+            return whole_entry(shown, entry, generations, f"{self.path}, table entries, row {row[0]}")
+        return None
+
+    def _rows(self) -> Iterator[Row]:
+        self._flush_uses()
+        last_id = 0
+        while rows := self._select(
+            f"{WHOLE} where namespace = ? and entries.id > ? order by entries.id limit ?", last_id, ROWS_AT_A_TIME
+        ):
+            last_id = rows[-1][0]
+            for row in rows:
+                try:
+                    entry, last_used_at, hits = _stored(row)
+                    generations = decode(entry.payload)
+                except CorruptEntryError:
+                    continue  # a lookup will set it aside; a list only passes it over
+                yield entry_row(entry, generations, namespace=self.namespace, last_used_at=last_used_at, hits=hits)
+
+    def _namespaces(self) -> Sequence[str]:
+        with self._store.file.connection() as connection:
+            return [
+                name
+                for (name,) in connection.execute(
+                    "select name from namespaces "
+                    "where exists (select 1 from entries where entries.namespace = namespaces.id)"
+                )
+            ]
+
+    def _close(self) -> None:
+        if not self._store.file.is_closed:
+            self._flush_uses()
+            self._store.file.close()
+
+    def _select(self, query: str, *bindings: Any) -> list[tuple[Any, ...]]:
+        with self._store.file.connection() as connection:
+            return list(connection.execute(query, (interned_id(self.namespace), *bindings)))
+
+    def _flush_uses(self) -> None:
+        if self._store.unwritten_uses:
+            with self._store.file.transaction() as connection:
+                self._write_uses(connection)
+
+    def _write_uses(self, connection: apsw.Connection) -> None:
+        for (namespace, key), (uses, used_at) in self._store.take_uses().items():
+            connection.execute(
+                "update entries set hits = hits + ?, last_used_at = max(last_used_at, ?) "
+                "where namespace = ? and key = ?",
+                (uses, used_at, interned_id(namespace), bytes.fromhex(key)),
+            )
+
+    def _keep_within_limit(self, connection: apsw.Connection) -> None:
+        if self.max_entries is None:
+            return
+        self._store.stores_since_check += 1
+        if self._store.stores_since_check < self.max_entries / LIMIT_CHECKS:
+            return
+        self._store.stores_since_check = 0
+        too_many = connection.execute("select count(*) from entries").get - self.max_entries
+        if too_many > 0:
+            connection.execute(
+                "delete from entries where id in (select id from entries order by last_used_at, id limit ?)",
+                (too_many,),
+            )
+            self.counters.count_evictions(too_many)
+
+
+def interned_id(text: str) -> int:
+    """The row number of an interned text: 63 bits of its SHA-256, so that reading needs no look-up of it."""
+    return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _parsed(key: str, value: bytes) -> object:
+    try:
+        return orjson.loads(unseal(key, value))
+    except orjson.JSONDecodeError as error:
+        raise CorruptEntryError(f"not JSON: {error}") from error
+
+
+def _stored(row: tuple[Any, ...]) -> tuple[StoredEntry, float, int]:
+    _, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_string, is_message, prompt, value = row
+    entry = StoredEntry(
+        key=key.hex(),
+        payload=bytes(unseal(key.hex(), value)),
+        created_at=created_at,
+        expires_at=expires_at,
+        model_time_s=model_time_s,
+        model=model,
+        raw_prompt=message_prompt(prompt) if is_message else prompt,
+        llm_string=llm_string,
+    )
+    return entry, last_used_at, hits
