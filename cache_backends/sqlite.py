@@ -18,7 +18,7 @@ from cache_backends.codec import decode, seal, unseal
 from cache_backends.errors import CorruptEntryError
 from cache_backends.readable import message_prompt, single_message
 from cache_backends.records import CacheEntry
-from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.sqlite_file import Schema, SQLiteFile
 from cache_backends.summaries import entry_row, whole_entry
 
 MAX_UNWRITTEN_USES = 100_000
@@ -29,6 +29,35 @@ DAMAGED_KEPT = 100
 ROWS_AT_A_TIME = 500
 """Rows one read transaction of a scan takes, so that it never holds the write-ahead log back for long."""
 
+SCHEMA = Schema(
+    content="SQLite cache",
+    application_id=0x4C4C4D43,  # "LLMC"
+    version=1,
+    statements=(
+        "create table namespaces (id integer primary key, name text not null)",
+        "create table llm_strings (id integer primary key, text text not null)",
+        # prompt_is_message: the prompt is LangChain's JSON of one human message, of which only the text is kept
+        """
+        create table entries (
+            id integer primary key,
+            namespace integer not null,
+            key blob not null,
+            created_at real not null,
+            expires_at real,
+            model_time_s real,
+            last_used_at real not null,
+            hits integer not null default 0,
+            model text,
+            llm_string integer not null,
+            prompt_is_message integer not null,
+            prompt text not null,
+            value blob not null,
+            unique (namespace, key)
+        )
+        """,
+        "create table damaged (id integer primary key, namespace integer, key blob, found_at real, value blob)",
+    ),
+)
 READ = "select value, created_at, expires_at, model_time_s from entries where namespace = ? and key = ?"
 WRITE = """
 insert into entries (namespace, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_string,
@@ -49,7 +78,7 @@ class SQLiteStore:
     """What the views of one SQLite cache share: the file, and uses not yet written."""
 
     def __init__(self, path: Path) -> None:
-        self.file = SQLiteFile(path)
+        self.file = SQLiteFile(path, SCHEMA)
         self.unwritten_uses: dict[tuple[str, str], tuple[int, float]] = {}
         self.lock = threading.Lock()
         self.stores_since_check = 0

@@ -1,4 +1,4 @@
-"""The SQLite file under `SQLiteCache`: its connections, its schema, and what happens when it is damaged or replaced.
+"""A SQLite file that threads and processes share: its connections, and what happens when it is damaged or replaced.
 
 Write-ahead log with `synchronous=NORMAL`: a store survives the end of the process at once, a power cut may take the
 last moments, and readers never block a writer.
@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,56 +25,51 @@ from cache_backends.file_lock import file_lock
 
 logger = logging.getLogger("cache_backends")
 
-APPLICATION_ID = 0x4C4C4D43
-"""Marks a file as ours ("LLMC"), see https://sqlite.org/fileformat.html#application_id."""
-FORMAT = 1
 BUSY_TIMEOUT_MS = 5_000
 """How long a writer waits for another process's transaction."""
 
-SCHEMA = """
-create table namespaces (id integer primary key, name text not null);
-create table llm_strings (id integer primary key, text text not null);
-create table entries (
-    id integer primary key,
-    namespace integer not null,
-    key blob not null,
-    created_at real not null,
-    expires_at real,
-    model_time_s real,
-    last_used_at real not null,
-    hits integer not null default 0,
-    model text,
-    llm_string integer not null,
-    prompt_is_message integer not null,  -- 1: LangChain's JSON of one human message, of which only the text is kept
-    prompt text not null,
-    value blob not null,
-    unique (namespace, key)
-);
-create table damaged (id integer primary key, namespace integer, key blob, found_at real, value blob);
-"""
-
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a file holds, and how it is known again."""
+
+    content: str
+    """What a person calls it: "cache", "history"."""
+    application_id: int
+    """Marks a file as ours, see https://sqlite.org/fileformat.html#application_id."""
+    version: int
+    statements: tuple[str, ...]
+
+
+class _Connection(apsw.Connection):
+    """A connection that knows which file it belongs to: one that was set aside meanwhile is not used again."""
+
+    epoch = 0
 
 
 class SQLiteFile:
     """Connections to one SQLite file, taken and given back, never used by two threads at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: Schema) -> None:
         self.path = path
+        self.schema = schema
         self.notices: list[str] = []
-        self._idle: deque[apsw.Connection] = deque()
-        self._left_to_parent: list[deque[apsw.Connection]] = []
+        self._idle: deque[_Connection] = deque()
+        self._left_to_parent: list[deque[_Connection]] = []
         self._inode: int | None = None
+        self._epoch = 0
         self._closed = False
         self._lock = threading.RLock()
         _open_files.add(self)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.is_dir():
-                raise CacheConfigError(f"{path} is a folder. Name a file for the SQLite cache.")
+                raise CacheConfigError(f"{path} is a folder. Name a file for the {schema.content}.")
         except OSError as error:
             raise CacheUnavailableError(
-                f"{path.parent} can't be used for the SQLite cache: {error.strerror}."
+                f"{path.parent} can't be used for the {schema.content}: {error.strerror}."
             ) from error
         with self.connection():
             pass
@@ -106,16 +102,18 @@ class SQLiteFile:
                     connection.execute("rollback")
                 raise
 
-    def take(self) -> apsw.Connection:
+    def take(self) -> _Connection:
         """An idle connection, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
             return self._open()
 
-    def give(self, connection: apsw.Connection) -> None:
-        """Give a connection back for the next to take."""
-        if not self._closed:
+    def give(self, connection: _Connection) -> None:
+        """Give a connection back for the next to take; one to a file that was left meanwhile is closed."""
+        if self._closed or connection.epoch != self._epoch:
+            connection.close()
+        else:
             self._idle.append(connection)
 
     def close(self) -> None:
@@ -135,13 +133,14 @@ class SQLiteFile:
         return self._closed
 
     def _drop_connections(self) -> None:
+        self._epoch += 1
         while self._idle:
             with contextlib.suppress(IndexError, apsw.Error):
                 self._idle.pop().close()
 
-    def _open(self) -> apsw.Connection:
+    def _open(self) -> _Connection:
         if self._closed:
-            raise CacheUnavailableError(f"The cache on {self.path} was closed. Open a new one.")
+            raise CacheUnavailableError(f"The {self.schema.content} on {self.path} was closed. Open a new one.")
         try:
             with self._lock:
                 return self._open_ready()
@@ -155,9 +154,10 @@ class SQLiteFile:
         except (apsw.Error, OSError) as error:
             raise CacheUnavailableError(f"{self.path} can't be opened: {error}") from error
 
-    def _open_ready(self) -> apsw.Connection:
+    def _open_ready(self) -> _Connection:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
-        connection = apsw.Connection(str(self.path))
+        connection = _Connection(str(self.path))
+        connection.epoch = self._epoch
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             self._inode = os.stat(self.path).st_ino
@@ -170,22 +170,22 @@ class SQLiteFile:
 
     def _check_format(self, connection: apsw.Connection) -> None:
         application_id, version = connection.pragma("application_id"), connection.pragma("user_version")
-        if (application_id, version) == (APPLICATION_ID, FORMAT):
+        if (application_id, version) == (self.schema.application_id, self.schema.version):
             return
-        if application_id == APPLICATION_ID:
+        if application_id == self.schema.application_id:
             raise CacheConfigError(
-                f"{self.path} was made by a newer version (format {version}; this one knows up to {FORMAT}). "
+                f"{self.path} was made by a newer version (format {version}; this one knows up to {self.schema.version}). "
                 "Update the program, or name another file."
             )
         if connection.execute("select count(*) from sqlite_schema").get:
             raise CacheConfigError(f"{self.path} is the SQLite database of another program. Name another file.")
         connection.pragma("journal_mode", "wal")
         connection.execute("begin immediate")
-        if connection.pragma("application_id") != APPLICATION_ID:  # else another process was first
-            for statement in SCHEMA.split(";"):
+        if connection.pragma("application_id") != self.schema.application_id:  # else another process was first
+            for statement in self.schema.statements:
                 connection.execute(statement)
-            connection.pragma("user_version", FORMAT)
-            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", self.schema.version)
+            connection.pragma("application_id", self.schema.application_id)
         connection.execute("commit")
 
     def _follow_path(self) -> None:
@@ -210,7 +210,7 @@ class SQLiteFile:
                 for suffix in ("", "-wal", "-shm"):
                     with contextlib.suppress(FileNotFoundError):
                         os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
-                notice = f"{self.path} was damaged ({error}). It was kept as {aside.name}, and a new cache begun."
+                notice = f"{self.path} was damaged ({error}). It was kept as {aside.name}, and a new {self.schema.content} begun."
             else:
                 notice = f"{self.path} was damaged ({error}) and has been replaced by another process."
         self.notices.append(notice)

@@ -1,0 +1,1 @@
+"""The experiments: models, strategies, asking, measuring, history. Knows nothing of how it is shown."""
