@@ -1,0 +1,9 @@
+"""The entry point: `streamlit run app.py`.
+
+The shell is a script of its own in `ui/`, because a folder named `pages/` beside the script that Streamlit runs switches
+on its old page discovery, which breaks deep links on a fresh server.
+"""
+
+import streamlit as st
+
+app = st.App("ui/shell.py")

@@ -1,0 +1,167 @@
+"""The charts: frames of `lab.history` and `lab.demo` in, Altair charts out, in the session's language and theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import altair as alt
+import pandas as pd
+
+from ui.colours import outcome_colour, strategy_colour, strategy_shape
+from ui.language import _
+from ui.numbers import count, duration, ratio
+
+CHART_HEIGHT = 300
+POINT_SIZE = 60
+Label = Callable[[str], str]
+
+SECONDS_AXIS = (
+    "datum.value >= 1 ? format(datum.value, ',') + ' s' : "
+    "datum.value >= 0.001 ? format(datum.value * 1000, ',') + ' ms' : format(datum.value * 1000000, ',') + ' µs'"
+)
+POWERS_OF_TEN = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000]
+
+
+def latency_chart(
+    points: pd.DataFrame, strategies: list[str], strategy_label: Label, outcome_label: Label
+) -> alt.Chart:
+    """Total time of each request on a log axis, coloured by outcome, shaped by strategy.
+
+    `points` is what `History.latencies` gives; `strategies` are all names in the order of the settings.
+    """
+    shown = points[points["total_s"] > 0].assign(
+        strategy_label=lambda frame: frame["strategy"].map(strategy_label),
+        outcome_label=lambda frame: frame["outcome"].map(outcome_label),
+        time_label=lambda frame: frame["total_s"].map(duration),
+        number_label=lambda frame: frame["request"].map(count),
+        of_label=lambda frame: frame["requests"].map(count),
+    )
+    outcomes = list(dict.fromkeys(shown["outcome"]))
+    present = [name for name in strategies if name in set(shown["strategy"])]
+    return (
+        alt.Chart(shown)
+        .mark_point(filled=True, size=POINT_SIZE, opacity=0.85)
+        .encode(
+            x=_request_axis(),
+            y=_seconds_axis("total_s", alt.Y, shown["total_s"]),
+            color=alt.Color(
+                "outcome_label:N",
+                title=_("Outcome"),
+                scale=alt.Scale(
+                    domain=[outcome_label(name) for name in outcomes], range=[outcome_colour(name) for name in outcomes]
+                ),
+            ),
+            shape=alt.Shape(
+                "strategy_label:N",
+                title=_("Strategy"),
+                scale=alt.Scale(
+                    domain=[strategy_label(name) for name in present],
+                    range=[strategy_shape(name, strategies) for name in present],
+                ),
+            ),
+            tooltip=[
+                alt.Tooltip("number_label:N", title=_("Request")),
+                alt.Tooltip("strategy_label:N", title=_("Strategy")),
+                alt.Tooltip("outcome_label:N", title=_("Outcome")),
+                alt.Tooltip("time_label:N", title=_("Total time")),
+                alt.Tooltip("of_label:N", title=_("Median of so many requests")),
+            ],
+        )
+        .properties(height=CHART_HEIGHT)
+        .configure_legend(orient="top", direction="horizontal", titleOrient="left", columns=4)
+    )
+
+
+def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label: Label) -> alt.Chart:
+    """Running hit ratio of each strategy. `points` is what `History.hit_ratios` gives."""
+    shown = points.assign(
+        strategy_label=points["strategy"].map(strategy_label),
+        ratio_label=[ratio(hits, lookups) for hits, lookups in zip(points["hits"], points["lookups"], strict=True)],
+        of_label=[
+            f"{count(hits)} / {count(lookups)}" for hits, lookups in zip(points["hits"], points["lookups"], strict=True)
+        ],
+        number_label=points["request"].map(count),
+    )
+    present = [name for name in strategies if name in set(shown["strategy"])]
+    return (
+        alt.Chart(shown)
+        .mark_line(point=alt.OverlayMarkDef(filled=True, size=POINT_SIZE / 2), interpolate="step-after")
+        .encode(
+            x=_request_axis(),
+            y=alt.Y(
+                "hit_ratio:Q",
+                title=_("Hits of all lookups so far"),
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr="format(datum.value * 100, 'd') + ' %'"),
+            ),
+            color=_strategy_colours(present, strategies, strategy_label),
+            tooltip=[
+                alt.Tooltip("number_label:N", title=_("Request")),
+                alt.Tooltip("strategy_label:N", title=_("Strategy")),
+                alt.Tooltip("ratio_label:N", title=_("Hit ratio")),
+                alt.Tooltip("of_label:N", title=_("Hits / lookups")),
+            ],
+        )
+        .properties(height=CHART_HEIGHT)
+        .configure_legend(orient="top", direction="horizontal", titleOrient="left", columns=4)
+    )
+
+
+def demo_chart(steps: pd.DataFrame, outcome_label: Label) -> alt.LayerChart:
+    """The steps of the guided demo side by side: `strategy_label, act_label, outcome, total_s`, in their order."""
+    shown = steps.assign(
+        outcome_label=steps["outcome"].map(outcome_label),
+        time_label=[
+            f"{duration(total_s)} · {outcome_label(name)}"
+            for total_s, name in zip(steps["total_s"], steps["outcome"], strict=True)
+        ],
+    )
+    outcomes = list(dict.fromkeys(shown["outcome"]))
+    base = alt.Chart(shown).encode(
+        y=alt.Y("act_label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
+        x=_seconds_axis("total_s", alt.X, shown["total_s"], room=20),
+        color=alt.Color(
+            "outcome_label:N",
+            title=None,
+            legend=None,
+            scale=alt.Scale(
+                domain=[outcome_label(name) for name in outcomes], range=[outcome_colour(name) for name in outcomes]
+            ),
+        ),
+    )
+    points = base.mark_point(filled=True, size=160, opacity=1)
+    labels = base.mark_text(align="left", dx=12, fontSize=13).encode(text="time_label:N")
+    return (points + labels).properties(height=110)
+
+
+def _request_axis() -> alt.X:
+    return alt.X(
+        "request:Q",
+        title=_("Request, oldest to newest"),
+        scale=alt.Scale(zero=False, nice=False, padding=12),
+        axis=alt.Axis(format="d", tickMinStep=1, grid=False),
+    )
+
+
+def _seconds_axis(
+    field: str, channel: type[alt.X] | type[alt.Y], values: pd.Series, room: float = 1.0
+) -> alt.X | alt.Y:
+    """A log axis in seconds whose marks are powers of ten, with room for labels beyond the largest value."""
+    low, high = (10 ** math.floor(math.log10(values.min())), 10 ** math.ceil(math.log10(values.max() * room)))
+    return channel(
+        f"{field}:Q",
+        title=_("Total time (log scale, lower is better)"),
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(values=[mark for mark in POWERS_OF_TEN if low <= mark <= high], labelExpr=SECONDS_AXIS),
+    )
+
+
+def _strategy_colours(present: list[str], strategies: list[str], label: Label) -> alt.Color:
+    return alt.Color(
+        "strategy_label:N",
+        title=_("Strategy"),
+        scale=alt.Scale(
+            domain=[label(name) for name in present], range=[strategy_colour(name, strategies) for name in present]
+        ),
+    )

@@ -1,0 +1,14 @@
+"""What a person should know of the stores: damage that was set aside, a history that can't be kept, who shares what."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.language import _
+from ui.session import laboratory
+
+
+def show_notices() -> None:
+    """A warning for each thing that happened to a store."""
+    for notice in dict.fromkeys(laboratory().notices()):
+        st.warning(_("Something happened to a store: {notice}").format(notice=notice), icon=":material/healing:")

@@ -1,0 +1,52 @@
+"""The frame around every page: title and icon, language, navigation, and what is wrong with the settings."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from lab.settings import SettingsError
+from ui.language import LANGUAGE_KEY, LANGUAGES, _, browser_language, language
+from ui.session import laboratory
+
+SIDEBAR_WIDTH = 250  # pixels: as narrow as the language switch allows, since the page needs the room on a projector
+ICON = Path(__file__).parent / "icon.png"
+
+# A local icon, set before st.navigation: Streamlit would fetch a page's Material icon from another host.
+st.set_page_config(page_title="LLM Cache Lab", page_icon=str(ICON), layout="wide", initial_sidebar_state=SIDEBAR_WIDTH)
+
+if LANGUAGE_KEY not in st.session_state:
+    asked = st.query_params.get(LANGUAGE_KEY)
+    st.session_state[LANGUAGE_KEY] = asked if asked in LANGUAGES else browser_language(st.context.locale)
+
+page = st.navigation(
+    [
+        st.Page(
+            "../pages/playground.py", title=_("Playground"), icon=":material/bolt:", url_path="playground", default=True
+        ),
+        st.Page("../pages/guide.py", title=_("Guide"), icon=":material/menu_book:", url_path="guide"),
+    ]
+)
+with st.sidebar:
+    st.segmented_control(
+        "Language / Idioma",
+        list(LANGUAGES),
+        format_func=LANGUAGES.__getitem__,
+        key=LANGUAGE_KEY,
+        required=True,
+        bind="query-params",
+        persist_state="session",
+    )
+st.html(
+    f"<script>document.documentElement.lang = {language()!r}</script>",
+    unsafe_allow_javascript=True,
+)
+
+try:
+    laboratory()
+except SettingsError as error:
+    st.title(_("The settings have a mistake"))
+    st.error(str(error).replace("\n", "\n\n"), icon=":material/settings_alert:")
+    st.caption(_("Correct the file and reload this page. Nothing that is stored was touched."))
+    st.stop()
+
+page.run()
