@@ -1,7 +1,7 @@
 """The entry point: `streamlit run app.py`.
 
-The shell is a script of its own in `ui/`, because a folder named `pages/` beside the script that Streamlit runs switches
-on its old page discovery, which breaks deep links on a fresh server.
+The shell is a script of its own in `ui/`, because a folder named `pages/` beside the script that Streamlit runs
+switches on its old page discovery, which breaks deep links on a fresh server.
 """
 
 import streamlit as st

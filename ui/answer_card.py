@@ -120,7 +120,7 @@ def _show_savings(measured: Measurement) -> None:
                     times=times((measured.saved_s + measured.total_s) / measured.total_s)
                 ))  # fmt: skip
         if measured.saved_usd is not None:
-            lines.append(_("**{money}** saved.").format(money=_escaped(_price(measured, measured.saved_usd))))
+            lines.append(_("Money saved: **{money}**").format(money=_escaped(_price(measured, measured.saved_usd))))
         st.success(" ".join(lines) or _("The model was not asked."), icon=":material/savings:")
         return
     parts = []
@@ -149,7 +149,7 @@ def _show_entry(measured: Measurement) -> None:
         return
     age = DASH if measured.entry_age_s is None else ago(measured.entry_age_s)
     st.caption(_("Stored: {age} · Key (SHA-256 of prompt and parameters):").format(age=age))
-    st.code(measured.key, language=None, wrap_lines=True)
+    st.code(measured.key, language=None)
 
 
 def _show_mistake(mistake: str, rejected: str | None) -> None:
@@ -164,9 +164,9 @@ def _show_empty() -> None:
         st.markdown("#### " + _("Ask something twice"))
         st.markdown(
             _(
-                "Type a question above or pick a sample. The first time the model has to answer, which takes a second or "
-                "two. Ask again, and the cache answers in a fraction of a millisecond. Then restart, and see which caches "
-                "still know the answer."
+                "Type a question above or pick a sample. The first time the model has to answer, which takes a second "
+                "or two. Ask again, and the cache answers in a fraction of a millisecond. Then restart, and see which "
+                "caches still know the answer."
             )
         )
         st.caption(_("Nothing to install and no key needed: the simulated model works offline."))

@@ -14,6 +14,8 @@ from ui.numbers import count, duration, ratio
 
 CHART_HEIGHT = 300
 POINT_SIZE = 60
+NEUTRAL = "#868D9A"
+"""For what has a shape but no colour of its own; seen on both backgrounds."""
 Label = Callable[[str], str]
 
 SECONDS_AXIS = (
@@ -55,6 +57,7 @@ def latency_chart(
             shape=alt.Shape(
                 "strategy_label:N",
                 title=_("Strategy"),
+                legend=alt.Legend(symbolFillColor=NEUTRAL, symbolStrokeColor=NEUTRAL),
                 scale=alt.Scale(
                     domain=[strategy_label(name) for name in present],
                     range=[strategy_shape(name, strategies) for name in present],
@@ -109,7 +112,7 @@ def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label:
 
 
 def demo_chart(steps: pd.DataFrame, outcome_label: Label) -> alt.LayerChart:
-    """The steps of the guided demo side by side: `strategy_label, act_label, outcome, total_s`, in their order."""
+    """The steps of the guided demo side by side: `step_label, outcome, total_s`, in their order."""
     shown = steps.assign(
         outcome_label=steps["outcome"].map(outcome_label),
         time_label=[
@@ -119,8 +122,8 @@ def demo_chart(steps: pd.DataFrame, outcome_label: Label) -> alt.LayerChart:
     )
     outcomes = list(dict.fromkeys(shown["outcome"]))
     base = alt.Chart(shown).encode(
-        y=alt.Y("act_label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
-        x=_seconds_axis("total_s", alt.X, shown["total_s"], room=20),
+        y=alt.Y("step_label:N", title=None, sort=None, axis=alt.Axis(labelLimit=320, labelFontSize=13)),
+        x=_seconds_axis("total_s", alt.X, shown["total_s"], room=8),
         color=alt.Color(
             "outcome_label:N",
             title=None,
@@ -132,7 +135,7 @@ def demo_chart(steps: pd.DataFrame, outcome_label: Label) -> alt.LayerChart:
     )
     points = base.mark_point(filled=True, size=160, opacity=1)
     labels = base.mark_text(align="left", dx=12, fontSize=13).encode(text="time_label:N")
-    return (points + labels).properties(height=110)
+    return (points + labels).properties(height=alt.Step(26))
 
 
 def _request_axis() -> alt.X:

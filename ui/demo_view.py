@@ -68,6 +68,7 @@ def _show(job: DemoJob) -> None:
                 _show_strategy(name, [step for step in steps if step.strategy == name])
         if job.finished:
             st.markdown(_conclusion(steps))
+            _show_comparison(steps)
 
 
 def _progress_text(job: DemoJob, done: int, expected: int) -> str:
@@ -92,13 +93,21 @@ def _show_strategy(name: str, steps: list[DemoStep]) -> None:
                 f"{words.OUTCOME_ICONS[outcome]} {_act(act)}: **{words.outcome(outcome)}**, "
                 f"{duration(step.measurement.total_s)}"
             )
+
+
+def _show_comparison(steps: list[DemoStep]) -> None:
+    """All requests of the demo in one chart."""
     rows = [
-        {"act_label": _act(step.act), "outcome": step.measurement.shown_outcome, "total_s": step.measurement.total_s}
+        {
+            "step_label": f"{words.strategy(laboratory(), step.strategy)} · {_act(step.act)}",
+            "outcome": step.measurement.shown_outcome,
+            "total_s": step.measurement.total_s,
+        }
         for step in steps
         if step.measurement is not None and step.measurement.total_s > 0
     ]
-    if len(rows) == len(ACTS) - 1:
-        st.altair_chart(demo_chart(pd.DataFrame(rows), words.outcome), key=f"demo_chart_{name}")
+    if rows:
+        st.altair_chart(demo_chart(pd.DataFrame(rows), words.outcome), key="demo_chart", alt=_conclusion(steps))
 
 
 def _conclusion(steps: list[DemoStep]) -> str:
@@ -115,8 +124,8 @@ def _conclusion(steps: list[DemoStep]) -> str:
     return (
         _(
             "A stored answer came back in **{hit}** (median of {hits} hits) instead of **{miss}** (median of {misses} "
-            "misses): **{times}** as fast. After the restart, memory had forgotten the answer; SQLite and the JSON files "
-            "still had it."
+            "misses): **{times}** as fast. After the restart, memory had forgotten the answer; SQLite and the JSON "
+            "files still had it."
         ).format(
             hit=duration(hit_s),
             hits=len(hits),

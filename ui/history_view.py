@@ -18,6 +18,7 @@ from ui.language import _, language, ngettext
 from ui.numbers import DASH, ago, count, duration, money, of, ratio, times
 from ui.session import laboratory, scope
 
+FIGURE_WIDTHS = (0.8, 0.9, 1, 1, 1, 1.4)
 TABLE_ROWS = 200
 TABLE_HEIGHT = 320
 ROW_HEIGHT = 35
@@ -29,43 +30,17 @@ WINDOWS = {"200": 200, "2000": 2000, "all": None}
 def show_key_figures() -> None:
     """One row that answers how much faster, how much saved, on how many requests."""
     totals = _totals(laboratory().history, scope(), _version())
-    columns = st.columns([1, 1.1, 1, 1, 1, 1.3])
-    columns[0].metric(_("Requests"), count(totals.requests), border=True, help=_requests_help(totals))
-    columns[1].metric(
-        _("Hit ratio"),
-        ratio(totals.hits, totals.lookups),
-        delta=of(totals.hits, totals.lookups) if totals.lookups else None,
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help=_("Hits of all lookups. Requests whose cache was not asked don't count."),
+    by_hits = ngettext("by {n} hit", "by {n} hits", totals.hits).format(n=count(totals.hits))
+    figures = (
+        (_("Requests"), count(totals.requests), _("{n} failed").format(n=count(totals.failures))),
+        (_("Hit ratio"), ratio(totals.hits, totals.lookups), of(totals.hits, totals.lookups)),
+        (_("Median hit"), duration(totals.median_hit_s), f"n = {count(totals.hits)}"),
+        (_("Median miss"), duration(totals.median_miss_s), f"n = {count(totals.misses_answered)}"),
+        (_("Time saved"), duration(totals.saved_s) if totals.hits else DASH, by_hits),
+        (_("Money saved"), money(totals.saved_usd) if totals.hits else DASH, by_hits),
     )
-    columns[2].metric(
-        _("Median hit"),
-        duration(totals.median_hit_s),
-        border=True,
-        help=_("Half of the hits were faster. n = {n}").format(n=count(totals.hits)),
-    )
-    columns[3].metric(
-        _("Median miss"),
-        duration(totals.median_miss_s),
-        border=True,
-        help=_("Of the requests that the model had to answer. n = {n}").format(n=count(totals.misses_answered)),
-    )
-    columns[4].metric(
-        _("Time saved"),
-        duration(totals.saved_s) if totals.hits else DASH,
-        border=True,
-        help=_("By hits: what the model took when it wrote these answers, less the lookups."),
-    )
-    columns[5].metric(
-        _("Money saved"),
-        money(totals.saved_usd) if totals.hits else DASH,
-        border=True,
-        help=_("By hits: the price of the tokens that were not bought again. Spent on the others: {money}").format(
-            money=money(totals.cost_usd).replace("$", r"\$")
-        ),
-    )
+    for column, (label, value, basis) in zip(st.columns(FIGURE_WIDTHS, gap="small"), figures, strict=True):
+        column.metric(label, value, delta=basis, delta_color="off", delta_arrow="off", border=True)
 
 
 def show_history() -> None:
@@ -255,10 +230,6 @@ def _ratios_in_words(lab: Laboratory, ratios: pd.DataFrame) -> str:
             for name, row in newest.iterrows()
         )
     )
-
-
-def _requests_help(totals: Totals) -> str:
-    return _("All requests so far. Without an answer: {failures}.").format(failures=count(totals.failures))
 
 
 def _window_label(window: str) -> str:
