@@ -8,6 +8,7 @@ from lab.simulated import SIMULATED_MODEL
 from lab.strategies import NO_CACHE
 from ui import ask_state, words
 from ui.language import _, language
+from ui.links import choose_from_link, keep_in_link
 from ui.session import laboratory
 
 SAMPLES = {
@@ -20,14 +21,20 @@ def settings_row() -> None:
     """Strategy, model, temperature and time to live."""
     lab = laboratory()
     names = lab.strategies.names
+    defaults = {
+        "strategy": next((name for name in names if name != NO_CACHE), NO_CACHE),
+        "model": SIMULATED_MODEL,
+        "ttl": ask_state.TTL_CHOICES[0],
+    }
+    choose_from_link("strategy", names, defaults["strategy"])
+    choose_from_link("model", list(lab.models.choices), defaults["model"])
+    choose_from_link("ttl", ask_state.TTL_CHOICES, defaults["ttl"])
     st.segmented_control(
         _("Cache strategy"),
         names,
-        default=next((name for name in names if name != NO_CACHE), NO_CACHE),
         format_func=_strategy_label,
         key="strategy",
         required=True,
-        bind="query-params",
         persist_state="session",
         help=_("Where answers are kept. The guide says what each is good for."),
     )
@@ -38,7 +45,6 @@ def settings_row() -> None:
             list(lab.models.choices),
             format_func=lambda model_id: words.model(lab, model_id),
             key="model",
-            bind="query-params",
             persist_state="session",
             help=_("The simulated model makes its answers up and takes the time that a real one takes."),
         )
@@ -62,11 +68,12 @@ def settings_row() -> None:
             ask_state.TTL_CHOICES,
             format_func=_ttl_label,
             key="ttl",
-            bind="query-params",
             persist_state="session",
             disabled=not lab.strategies.is_ours(st.session_state["strategy"]),
             help=_("How long an answer stored from now on may be used. LangChain's own caches have no time to live."),
         )
+    for key, default in defaults.items():
+        keep_in_link(key, default)
     _visitor_key()
     problem = lab.strategies.problem(st.session_state["strategy"])
     if problem is not None:

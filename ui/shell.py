@@ -6,6 +6,7 @@ import streamlit as st
 
 from lab.settings import SettingsError
 from ui.language import LANGUAGE_KEY, LANGUAGES, _, browser_language, language
+from ui.links import choose_from_link, keep_in_link
 from ui.session import laboratory
 
 SIDEBAR_WIDTH = 250  # pixels: as narrow as the language switch allows, since the page needs the room on a projector
@@ -14,15 +15,11 @@ ICON = Path(__file__).parent / "icon.png"
 # A local icon, set before st.navigation: Streamlit would fetch a page's Material icon from another host.
 st.set_page_config(page_title="LLM Cache Lab", page_icon=str(ICON), layout="wide", initial_sidebar_state=SIDEBAR_WIDTH)
 
-if LANGUAGE_KEY not in st.session_state:
-    asked = st.query_params.get(LANGUAGE_KEY)
-    st.session_state[LANGUAGE_KEY] = asked if asked in LANGUAGES else browser_language(st.context.locale)
+choose_from_link(LANGUAGE_KEY, list(LANGUAGES), browser_language(st.context.locale))
 
 page = st.navigation(
     [
-        st.Page(
-            "../pages/playground.py", title=_("Playground"), icon=":material/bolt:", url_path="home", default=True
-        ),
+        st.Page("../pages/playground.py", title=_("Playground"), icon=":material/bolt:", url_path="home", default=True),
         # The default page's own path is "/"; links to /playground must lead there too.
         st.Page("../pages/playground.py", title=_("Playground"), url_path="playground", visibility="hidden"),
         st.Page("../pages/guide.py", title=_("Guide"), icon=":material/menu_book:", url_path="guide"),
@@ -35,9 +32,9 @@ with st.sidebar:
         format_func=LANGUAGES.__getitem__,
         key=LANGUAGE_KEY,
         required=True,
-        bind="query-params",
         persist_state="session",
     )
+keep_in_link(LANGUAGE_KEY, browser_language(st.context.locale))
 st.html(
     f"<script>document.documentElement.lang = {language()!r}</script>",
     unsafe_allow_javascript=True,

@@ -1,0 +1,1 @@
+"""Tests: the folders mirror the source tree; `e2e` drives the running app in a real browser."""
