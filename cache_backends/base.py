@@ -21,7 +21,7 @@ from langchain_core.outputs import Generation
 from cache_backends import browse, codec
 from cache_backends.counters import Counters
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError, NotCacheableError
-from cache_backends.keys import cache_key
+from cache_backends.keys import cache_key, checked_key
 from cache_backends.observe import Observed, is_observed, note_lookup, note_store, observing
 from cache_backends.options import TimeToLive, parse_bool, parse_max_entries, parse_namespace, parse_ttl
 from cache_backends.readable import model_name, redact
@@ -133,7 +133,7 @@ class CacheBackend(BaseCache):
         except CorruptEntryError as corrupt:
             outcome, error = "corrupt", corrupt
             self._try_to_set_aside(key, corrupt)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001  # failing open: whatever it is, the model can be asked
             outcome, error, generations = "error", failure, None
             logger.warning("lookup failed, the model is asked instead: %s", redact(str(failure)))
         ended = time.perf_counter()
@@ -159,7 +159,7 @@ class CacheBackend(BaseCache):
             refusal, error = not_cacheable.reason, not_cacheable  # type: ignore[assignment]
             self.counters.count_uncacheable()
             logger.info("not stored: %s", not_cacheable)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001  # failing open: an answer that was paid for is never lost
             refusal, error = "error", failure
             self.counters.count_error()
             logger.warning("the answer could not be stored: %s", redact(str(failure)))
@@ -215,8 +215,11 @@ class CacheBackend(BaseCache):
         return other
 
     def get(self, key: str) -> CacheEntry | None:
-        """One entry, whole, for a person: counts no hit, and shows an expired entry as expired."""
-        return self._entry(key)
+        """One entry, whole, for a person: counts no hit, and shows an expired entry as expired.
+
+        Raises ValueError for what can't be a key.
+        """
+        return self._entry(checked_key(key))
 
     def entries(
         self,
@@ -246,8 +249,9 @@ class CacheBackend(BaseCache):
         return sorted(self._namespaces())
 
     def delete(self, *keys: str) -> int:
-        """Remove these entries; the number of those that were there."""
-        return sum(self._delete(key) for key in keys)
+        """Remove these entries; the number of those that were there. Raises ValueError for what can't be a key."""
+        checked = [checked_key(key) for key in keys]
+        return sum(self._delete(key) for key in checked)
 
     def purge_expired(self) -> int:
         """Remove the entries of this namespace whose time to live is over; how many there were."""
@@ -380,7 +384,7 @@ class CacheBackend(BaseCache):
             return
         try:
             self._set_aside(key)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the lookup is a miss either way
             logger.warning("the damaged entry %s could not be set aside: %s", key, redact(str(error)))
 
 

@@ -38,7 +38,8 @@ class Query:
             raise ValueError(f"state={self.state!r} is unknown. Use one of: {', '.join(get_args(EntryState))}.")
         if self.order_by not in get_args(EntryOrder):
             raise ValueError(f"order_by={self.order_by!r} is unknown. Use one of: {', '.join(get_args(EntryOrder))}.")
-        if not 1 <= self.limit <= MAX_PAGE:
+        limit: object = self.limit
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
             raise ValueError(f"limit={self.limit!r} is out of range. Use 1 to {MAX_PAGE}.")
 
 
@@ -74,7 +75,7 @@ def page(rows: Iterable[Row], query: Query, now: float) -> EntryPage:
 
 def words(text: str) -> list[str]:
     """The words of a text, case and accents ignored: runs of letters and digits."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()  # again: "ℂ" has become "C"
     kept = "".join(" " if not c.isalnum() else c for c in decomposed if not unicodedata.combining(c))
     return kept.split()
 
@@ -112,7 +113,7 @@ def _cursor(key: SortKey) -> str:
 def _cursor_key(cursor: str) -> SortKey:
     try:
         missing, value, key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not isinstance(missing, bool) or not isinstance(key, str):
+        if not (isinstance(missing, bool) and isinstance(value, int | float) and isinstance(key, str)):
             raise TypeError("not a position")
         return (missing, float(value), key)
     except (binascii.Error, ValueError, TypeError) as error:

@@ -30,8 +30,9 @@ CHECKSUM_BYTES = 16
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 """orjson must refuse what it would otherwise turn into something that does not come back equal."""
 
-_CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS"})
-"""Finish reasons of an answer cut off by its length (OpenAI; Anthropic; Google)."""
+_CUT_OFF = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
+"""Finish reasons of an answer cut off by its length (OpenAI, Ollama; Anthropic, Bedrock; Google; OpenAI Responses)."""
+_FINISH_REASONS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
 
 _MESSAGE_FIELDS = (
     "content",
@@ -54,8 +55,8 @@ def encode(generations: Sequence[Generation]) -> bytes:
     the parsed object of structured output (`additional_kwargs["parsed"]`) is kept as a dict, as LangChain itself
     does and accepts.
     """
-    plain = [_without_parsed_models(generation) for generation in generations]
     try:
+        plain = [_without_parsed_models(generation) for generation in generations]
         payload = orjson.dumps([_to_json(generation) for generation in plain], option=_EXACT)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCacheableError("unfaithful", f"the answer holds what JSON can't keep: {error}") from error
@@ -172,7 +173,7 @@ def _message_from_json(fields: object) -> AIMessage:
     if not (usage is None or isinstance(usage, dict)):
         raise CorruptEntryError("usage_metadata is not an object")
     extra = fields.get("extra", {})
-    if not isinstance(extra, dict) or extra.keys() & values.keys():
+    if not isinstance(extra, dict) or extra.keys() & {*values, "_fields_set", "cls"}:  # parameters of model_construct
         raise CorruptEntryError("extra fields are not an object of their own")
     return AIMessage.model_construct(None, **values, **extra)
 
@@ -197,12 +198,21 @@ def _is_empty(generation: Generation) -> bool:
     return not (
         getattr(message, "tool_calls", None)
         or any(message.additional_kwargs.values())
-        or (isinstance(message.content, list) and message.content)
+        or (isinstance(message.content, list) and not all(map(_is_blank_text, message.content)))
     )
+
+
+def _is_blank_text(block: object) -> bool:
+    if isinstance(block, dict):
+        block = block.get("text") if block.get("type") == "text" else block
+    return isinstance(block, str) and not block.strip()
 
 
 def _is_cut_off(generation: Generation) -> bool:
     sources: list[dict[str, Any]] = [generation.generation_info or {}]
     if isinstance(generation, ChatGeneration):
         sources.append(generation.message.response_metadata)
-    return any(source.get(name) in _CUT_OFF for source in sources for name in ("finish_reason", "stop_reason"))
+    reasons = [source.get(name) for source in sources for name in _FINISH_REASONS]
+    details = [source.get("incomplete_details") for source in sources]
+    reasons += [detail.get("reason") for detail in details if isinstance(detail, dict)]
+    return any(reason in _CUT_OFF for reason in reasons)

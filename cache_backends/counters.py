@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from cache_backends.forks import tell_after_fork
 from cache_backends.records import Outcome
 
 REMEMBERED_TIMES = 10_000
@@ -26,8 +27,14 @@ class Counters:
         self.stores = 0
         self.uncacheable = 0
         self.evictions = 0
+        self._failed_stores = 0
         self._lookup_times_s: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._store_times_s: deque[float] = deque(maxlen=REMEMBERED_TIMES)
+        self._lock = threading.Lock()
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -39,7 +46,7 @@ class Counters:
     @property
     def lookups(self) -> int:
         """All lookups, whatever their outcome."""
-        return self.hits + self.misses + self.expired + self.corrupt + self.errors
+        return self.hits + self.misses + self.expired + self.corrupt + self.errors - self._failed_stores
 
     def count_lookup(self, outcome: Outcome, elapsed_s: float) -> None:
         """Count one lookup."""
@@ -71,6 +78,7 @@ class Counters:
         """Count one store that failed."""
         with self._lock:
             self.errors += 1
+            self._failed_stores += 1
 
     def count_evictions(self, evicted: int) -> None:
         """Count entries removed to stay within a limit."""

@@ -21,9 +21,12 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 def lock_if_free(descriptor: int) -> bool:
-    """Lock an open file until it is closed, unless somebody holds it; whether that worked."""
+    """Lock an open file until it is closed, unless somebody holds it; whether that worked.
+
+    Raises OSError where the file system has no locks.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True

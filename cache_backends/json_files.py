@@ -12,6 +12,7 @@ modification is when it was last used.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import threading
@@ -28,6 +29,7 @@ from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.file_lock import lock_if_free
+from cache_backends.forks import tell_after_fork
 from cache_backends.records import CacheEntry
 from cache_backends.summaries import entry_row, whole_entry
 
@@ -47,8 +49,9 @@ class JSONStore:
         self.root = root
         self.lock = threading.Lock()
         self.unwritten_uses: dict[Path, tuple[int, float]] = {}
-        self.stores_since_check = 0
+        self.stores_since_check: float = math.inf  # a process that stores little must check too
         self.closed = False
+        tell_after_fork(self)
         try:
             if root.exists() and not root.is_dir():
                 raise CacheConfigError(f"{root} is a file. Name a folder for the JSON cache.")
@@ -57,6 +60,11 @@ class JSONStore:
             self._sweep()
         except OSError as error:
             raise CacheUnavailableError(f"{root} can't be used for the JSON cache: {error.strerror}.") from error
+
+    def after_fork(self) -> None:
+        """What was not written yet, the parent writes."""
+        self.lock = threading.Lock()
+        self.unwritten_uses = {}
 
     def take_uses(self) -> dict[Path, tuple[int, float]]:
         """The uses to write now; they count as written."""
@@ -79,21 +87,22 @@ class JSONStore:
         with contextlib.suppress(orjson.JSONDecodeError, AttributeError, TypeError):
             if orjson.loads(content).get("format") > FORMAT:
                 raise CacheConfigError(
-                    f"{self.root} was made by a newer version of this cache. Update the program, or name another folder."
+                    f"{self.root} was made by a newer version of this cache. "
+                    "Update the program, or name another folder."
                 )
 
     def _sweep(self) -> None:
         """Remove what writers left that were killed: temporary files that nobody holds locked."""
-        for namespace_folder in self.namespace_folders():
-            for path in _files(namespace_folder):
-                if path.name.endswith(TEMPORARY):
-                    with contextlib.suppress(OSError):
-                        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                        try:
-                            if lock_if_free(descriptor):
-                                os.unlink(path)
-                        finally:
-                            os.close(descriptor)
+        namespaces = list(self.namespace_folders())
+        folders = [self.root, *namespaces, *(part for folder in namespaces for part in _scan(folder) if part.is_dir())]
+        for path in (path for folder in folders for path in _scan(folder) if path.name.endswith(TEMPORARY)):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if lock_if_free(descriptor):
+                        os.unlink(path)
+                finally:
+                    os.close(descriptor)
 
 
 class JSONFileCache(CacheBackend):
@@ -118,7 +127,7 @@ class JSONFileCache(CacheBackend):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _identity=object(), _asked_at={}, _store=JSONStore(state["path"]))
+        self.__dict__.update(state, _identity=object(), _asked_at={}, _is_view=False, _store=JSONStore(state["path"]))
 
     def _read(self, key: str) -> Found | None:
         document = self._document(self._file(key), key)
@@ -127,11 +136,12 @@ class JSONFileCache(CacheBackend):
     def _write(self, entry: StoredEntry) -> None:
         file = self._file(entry.key)
         content = json_format.to_bytes(entry, self.namespace)
-        try:
-            write_atomically(file, content, used_at=entry.created_at)
-        except FileNotFoundError:
-            self._make_folders(file.parent)
-            write_atomically(file, content, used_at=entry.created_at)
+        with _reporting(file):
+            try:
+                write_atomically(file, content, used_at=entry.created_at)
+            except FileNotFoundError:
+                self._make_folders(file.parent)
+                write_atomically(file, content, used_at=entry.created_at)
         self._keep_within_limit()
 
     def _record_use(self, key: str, now: float) -> None:
@@ -150,15 +160,17 @@ class JSONFileCache(CacheBackend):
             os.replace(file, aside)
 
     def _delete(self, key: str) -> bool:
-        try:
-            os.unlink(self._file(key))
-        except FileNotFoundError:
-            return False
+        file = self._file(key)
+        with _reporting(file):
+            try:
+                os.unlink(file)
+            except FileNotFoundError:
+                return False
         return True
 
     def _clear(self) -> None:
         for file in _entry_files(self._folder()):
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            with _reporting(file), contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(file)
 
     def _entry(self, key: str) -> CacheEntry | None:
@@ -208,8 +220,6 @@ class JSONFileCache(CacheBackend):
         return self._open_store().root / sha256(self.namespace.encode()).hexdigest()[:32]
 
     def _file(self, key: str) -> Path:
-        if len(key) != 64 or not key.isalnum():  # a key comes from a person's link too
-            raise ValueError(f"{key[:80]!r} is not a key: 64 hexadecimal digits are.")
         return self._folder() / key[:2] / f"{key}.json"
 
     def _document(self, file: Path, key: str) -> json_format.Document | None:
@@ -220,6 +230,8 @@ class JSONFileCache(CacheBackend):
             return None
         except (IsADirectoryError, NotADirectoryError) as error:
             raise CorruptEntryError(f"{file} is not a file") from error
+        except OSError as error:
+            raise CacheUnavailableError(f"{file} can't be read: {error.strerror}.") from error
         return json_format.from_bytes(key, content)
 
     def _entry_for_list(self, file: Path) -> Row | None:
@@ -237,9 +249,9 @@ class JSONFileCache(CacheBackend):
             return None  # damaged or just removed: a lookup will set it aside, a list only passes it over
 
     def _make_folders(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for level in (self._store.root, folder.parent, folder):
+            level.mkdir(mode=0o700, parents=True, exist_ok=True)
         marker = folder.parent / NAMESPACE_MARKER
-        os.chmod(folder.parent, 0o700)
         if not marker.exists():
             write_atomically(marker, orjson.dumps({"namespace": self.namespace}))
 
@@ -263,23 +275,28 @@ class JSONFileCache(CacheBackend):
                 with contextlib.suppress(FileNotFoundError):
                     used.append((os.stat(file).st_mtime_ns, file))
         used.sort()
-        evicted = used[: max(0, len(used) - self.max_entries)]
-        for _, file in evicted:
+        for _, file in used[: max(0, len(used) - self.max_entries)]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(file)
-        self.counters.count_evictions(len(evicted))
+                self.counters.count_evictions(1)
+
+
+@contextlib.contextmanager
+def _reporting(file: Path) -> Iterator[None]:
+    """Turn the system's errors into one that says which file it was."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheUnavailableError(f"{file} can't be written: {error.strerror}.") from error
 
 
 def write_atomically(file: Path, content: bytes, *, used_at: float | None = None) -> None:
     """Write a file (mode 0600) so that readers see the old content or the new, and sync it.
 
-    `used_at` (Unix time, seconds) becomes its time of modification. The temporary file is locked while it is written,
-    which is how `JSONStore` knows the ones that a killed process left.
+    `used_at` (Unix time, seconds) becomes its time of modification.
     """
-    temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    temporary, descriptor = _open_temporary(file)
     try:
-        lock_if_free(descriptor)
         view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]
@@ -294,6 +311,20 @@ def write_atomically(file: Path, content: bytes, *, used_at: float | None = None
         raise
     finally:
         os.close(descriptor)
+
+
+def _open_temporary(file: Path) -> tuple[Path, int]:
+    """A new file beside `file`, locked: that is how `JSONStore` knows the ones that a killed process left."""
+    while True:
+        temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            is_locked = lock_if_free(descriptor)
+        except OSError:
+            return temporary, descriptor  # a file system without locks, where nobody sweeps either
+        if is_locked and os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # somebody swept it in the moment before it was locked
 
 
 def _add_hits(file: Path, uses: int, used_at: float) -> None:

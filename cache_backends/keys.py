@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
-KEY_HEX_LENGTH = 64
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 def cache_key(prompt: str, llm_string: str) -> str:
@@ -22,3 +23,10 @@ def cache_key(prompt: str, llm_string: str) -> str:
     return sha256(
         len(prompt_bytes).to_bytes(8, "big") + prompt_bytes + llm_string.encode("utf-8", "surrogatepass")
     ).hexdigest()
+
+
+def checked_key(key: str) -> str:
+    """The key itself; ValueError where it can't be one, since a person's link may hold anything."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key[:80]!r} is not a key: 64 hexadecimal digits are.")
+    return key

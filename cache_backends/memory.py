@@ -13,9 +13,10 @@ import orjson
 from cache_backends.base import CacheBackend, Found, StoredEntry
 from cache_backends.browse import Row
 from cache_backends.codec import decode
-from cache_backends.summaries import entry_row, whole_entry
 from cache_backends.errors import CacheUnavailableError
+from cache_backends.forks import tell_after_fork
 from cache_backends.records import CacheEntry
+from cache_backends.summaries import entry_row, whole_entry
 
 
 @dataclass(slots=True)
@@ -34,6 +35,11 @@ class MemoryStore:
         self.held: OrderedDict[tuple[str, str], Held] = OrderedDict()
         self.lock = threading.RLock()
         self.closed = False
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """The child has a copy of the entries, and a lock that none of its threads holds."""
+        self.lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
@@ -62,7 +68,7 @@ class MemoryCache(CacheBackend):
         self._store = MemoryStore()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_identity": None, "_asked_at": {}}
+        return {**self.__dict__, "_identity": None, "_asked_at": {}, "_is_view": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _identity=object())
@@ -128,8 +134,9 @@ class MemoryCache(CacheBackend):
             return list({namespace for namespace, _ in store.held})
 
     def _close(self) -> None:
-        self._store.closed = True
-        self._store.held.clear()
+        with self._store.lock:
+            self._store.closed = True
+            self._store.held.clear()
 
     def _row(self, held: Held) -> Row:
         return entry_row(

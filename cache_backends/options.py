@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from datetime import timedelta
@@ -34,7 +35,8 @@ def parse_ttl(ttl: TimeToLive) -> float | None:
         if match:
             seconds = float(match[1]) * _UNITS_S[match[2]]
     elif not isinstance(ttl, bool):
-        seconds = float(ttl)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            seconds = float(ttl)
     if seconds is None or not math.isfinite(seconds) or seconds <= 0:
         raise CacheConfigError(
             f"ttl={ttl!r} is not a time to live. Use seconds above 0, or text such as '45s', '10m', '1h', '7d'; "
@@ -54,9 +56,9 @@ def parse_max_entries(max_entries: int | str | None) -> int | None:
     return max_entries
 
 
-def parse_namespace(namespace: str) -> str:
-    """A namespace: any text of 1 to 200 characters that UTF-8 can carry."""
-    if not 1 <= len(namespace) <= MAX_NAMESPACE_LENGTH:
+def parse_namespace(namespace: object) -> str:
+    """A namespace, checked: any text of 1 to 200 characters that UTF-8 can carry."""
+    if not isinstance(namespace, str) or not 1 <= len(namespace) <= MAX_NAMESPACE_LENGTH:
         raise CacheConfigError(f"namespace={namespace!r} is not usable. Use 1 to {MAX_NAMESPACE_LENGTH} characters.")
     try:
         namespace.encode()

@@ -12,12 +12,15 @@ SHOWN_ANSWER_LENGTH = 300
 
 REDACTED = "[redacted]"
 _SECRET_NAME = (
-    r"(?:proxy-)?authorization|(?:x-)?api[-_ ]?key|[\w-]*(?:api_key|apikey|secret|password|access[-_]?token)|cookie"
+    r"(?:proxy-)?authorization|(?:set-)?cookie"
+    r"|[\w-]*(?:(?:api|access|subscription|private)[-_ ]?key|secret|password|token)"
 )
-_SECRET_FIELD = re.compile(rf"""(["'](?:{_SECRET_NAME})["']\s*[:,]\s*)(["'])((?:\\.|(?!\2).)*)\2""", re.IGNORECASE)
+_SECRET_FIELD = re.compile(  # backslashes: JSON in JSON; "b": bytes
+    rf"""(["'](?:{_SECRET_NAME})\\*["']\s*[:,]\s*b?\\*)(["'])((?:\\.|(?!\2).)*)\2""", re.IGNORECASE | re.DOTALL
+)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _TOKEN_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{12,}")
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@")
+_URL_PASSWORD = re.compile(r"(?<![\w+.-])(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@")  # "(?<!": else quadratic in long words
 _MODEL = re.compile(r"""["'](?:model_name|model|model_id|deployment_name)["']\s*[:,]\s*["']([^"']{1,200})["']""")
 
 _MESSAGE_PREFIX = (
@@ -35,30 +38,24 @@ def readable_prompt(raw_prompt: str) -> str:
     text = single_message(raw_prompt)
     if text is not None:
         return text
-    if not raw_prompt.startswith('[{"'):
-        return raw_prompt
-    try:
-        messages = json.loads(raw_prompt)
-        shown = [_message_text(message) for message in messages]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return raw_prompt
-    if len(shown) == 1:
-        return shown[0][1]
-    return "\n".join(f"{role}: {content}" for role, content in shown)
+    return _displayable(_text_of_messages(raw_prompt))
 
 
 def single_message(raw_prompt: str) -> str | None:
     """The text of the one human message that `raw_prompt` is made of, None where it is anything else.
 
-    Only where `message_prompt` gives `raw_prompt` back to the letter, so that a store may keep the text alone.
+    Only where `message_prompt` gives `raw_prompt` back to the letter and UTF-8 can carry the text, so that a store may
+    keep the text alone.
     """
     if not (raw_prompt.startswith(_MESSAGE_PREFIX) and raw_prompt.endswith(_MESSAGE_SUFFIX)):
         return None
     try:
         text = json.loads(raw_prompt[len(_MESSAGE_PREFIX) : -len(_MESSAGE_SUFFIX)])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return text if isinstance(text, str) and message_prompt(text) == raw_prompt else None
+    if not isinstance(text, str) or message_prompt(text) != raw_prompt:
+        return None
+    return text if _displayable(text) == text else None
 
 
 def message_prompt(text: str) -> str:
@@ -87,6 +84,28 @@ def redact(text: str) -> str:
 def shortened(text: str, length: int) -> str:
     """The beginning of a text, with an ellipsis where something was left out."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _text_of_messages(raw_prompt: str) -> str:
+    if not raw_prompt.startswith('[{"'):
+        return raw_prompt
+    try:
+        messages = json.loads(raw_prompt)
+        shown = [_message_text(message) for message in messages]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return raw_prompt
+    if len(shown) == 1:
+        return shown[0][1]
+    return "\n".join(f"{role}: {content}" for role, content in shown)
+
+
+def _displayable(text: str) -> str:
+    """The text with a replacement character for each lone surrogate, which no file, socket or page can carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _message_text(message: dict[str, Any]) -> tuple[str, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import apsw
@@ -15,11 +19,14 @@ import orjson
 from cache_backends.base import CacheBackend, Found, StoredEntry
 from cache_backends.browse import Row
 from cache_backends.codec import decode, seal, unseal
-from cache_backends.errors import CorruptEntryError
+from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
+from cache_backends.forks import tell_after_fork
 from cache_backends.readable import message_prompt, single_message
 from cache_backends.records import CacheEntry
 from cache_backends.sqlite_file import Schema, SQLiteFile
 from cache_backends.summaries import entry_row, whole_entry
+
+logger = logging.getLogger("cache_backends")
 
 MAX_UNWRITTEN_USES = 100_000
 """Entries whose use may wait to be written; more uses are then not recorded until the next store."""
@@ -68,10 +75,24 @@ on conflict (namespace, key) do update set
     prompt_is_message = ?8, prompt = ?9, value = ?10
 """
 WHOLE = """
-select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_strings.text,
-       prompt_is_message, prompt, value
+select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits, cast(model as blob),
+       cast(llm_strings.text as blob), prompt_is_message, cast(prompt as blob), value
 from entries join llm_strings on llm_strings.id = entries.llm_string
 """
+WHOLE_TYPES: tuple[type | UnionType, ...] = (
+    int,
+    bytes,
+    float,
+    float | None,
+    float | None,
+    float,
+    int,
+    bytes | None,
+    bytes,
+    int,
+    bytes,
+    bytes,
+)
 
 
 class SQLiteStore:
@@ -81,7 +102,13 @@ class SQLiteStore:
         self.file = SQLiteFile(path, SCHEMA)
         self.unwritten_uses: dict[tuple[str, str], tuple[int, float]] = {}
         self.lock = threading.Lock()
-        self.stores_since_check = 0
+        self.stores_since_check: float = math.inf  # a process that stores little must check too
+        tell_after_fork(self)
+
+    def after_fork(self) -> None:
+        """What was not written yet, the parent writes."""
+        self.lock = threading.Lock()
+        self.unwritten_uses = {}
 
     def take_uses(self) -> dict[tuple[str, str], tuple[int, float]]:
         """The uses to write now; they count as written."""
@@ -117,14 +144,24 @@ class SQLiteCache(CacheBackend):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _identity=object(), _asked_at={}, _store=SQLiteStore(state["path"]))
+        self.__dict__.update(state, _identity=object(), _asked_at={}, _is_view=False, _store=SQLiteStore(state["path"]))
 
     def _read(self, key: str) -> Found | None:
         with self._store.file.connection() as connection:
-            row = connection.execute(READ, (interned_id(self.namespace), bytes.fromhex(key))).fetchone()
+            try:
+                row = connection.execute(READ, (interned_id(self.namespace), bytes.fromhex(key))).fetchone()
+            except UnicodeDecodeError as error:
+                raise CorruptEntryError("a column holds text that is not UTF-8") from error
         if row is None:
             return None
         value, created_at, expires_at, model_time_s = row
+        if not (
+            type(value) is bytes
+            and type(created_at) is float
+            and (expires_at is None or type(expires_at) is float)
+            and (model_time_s is None or type(model_time_s) is float)
+        ):
+            raise CorruptEntryError("a column holds the wrong type")  # nothing guards these columns but their types
         return Found(_parsed(key, value), created_at, expires_at, model_time_s)
 
     def _write(self, entry: StoredEntry) -> None:
@@ -183,8 +220,11 @@ class SQLiteCache(CacheBackend):
         self._flush_uses()
         rows = self._select(f"{WHOLE} where namespace = ? and key = ?", bytes.fromhex(key))
         for row in rows:
-            entry, last_used_at, hits = _stored(row)
-            generations = decode(entry.payload)
+            try:
+                entry, last_used_at, hits = _stored(row)
+                generations = decode(entry.payload)
+            except CorruptEntryError:
+                return None
             shown = entry_row(entry, generations, namespace=self.namespace, last_used_at=last_used_at, hits=hits)
             return whole_entry(shown, entry, generations, f"{self.path}, table entries, row {row[0]}")
         return None
@@ -193,7 +233,10 @@ class SQLiteCache(CacheBackend):
         self._flush_uses()
         last_id = 0
         while rows := self._select(
-            f"{WHOLE} where namespace = ? and entries.id > ? order by entries.id limit ?", last_id, ROWS_AT_A_TIME
+            # "+" keeps SQLite from sorting all rows of the namespace for every page: ids are in order already
+            f"{WHOLE} where +namespace = ? and entries.id > ? order by entries.id limit ?",
+            last_id,
+            ROWS_AT_A_TIME,
         ):
             last_id = rows[-1][0]
             for row in rows:
@@ -206,17 +249,16 @@ class SQLiteCache(CacheBackend):
 
     def _namespaces(self) -> Sequence[str]:
         with self._store.file.connection() as connection:
-            return [
-                name
-                for (name,) in connection.execute(
-                    "select name from namespaces "
-                    "where exists (select 1 from entries where entries.namespace = namespaces.id)"
-                )
-            ]
+            names = connection.execute(
+                "select cast(name as blob) from namespaces "
+                "where exists (select 1 from entries where entries.namespace = namespaces.id)"
+            )
+            return [name.decode("utf-8", "replace") for (name,) in names]
 
     def _close(self) -> None:
         if not self._store.file.is_closed:
-            self._flush_uses()
+            with contextlib.suppress(CacheError):  # uses may be lost; a locked file must not keep a program from ending
+                self._flush_uses()
             self._store.file.close()
 
     def _select(self, query: str, *bindings: Any) -> list[tuple[Any, ...]]:
@@ -224,9 +266,13 @@ class SQLiteCache(CacheBackend):
             return list(connection.execute(query, (interned_id(self.namespace), *bindings)))
 
     def _flush_uses(self) -> None:
+        """Write uses before entries are shown; whoever can't write may still read."""
         if self._store.unwritten_uses:
-            with self._store.file.transaction() as connection:
-                self._write_uses(connection)
+            try:
+                with self._store.file.transaction() as connection:
+                    self._write_uses(connection)
+            except CacheUnavailableError as error:
+                logger.warning("when entries were used could not be written: %s", error)
 
     def _write_uses(self, connection: apsw.Connection) -> None:
         for (namespace, key), (uses, used_at) in self._store.take_uses().items():
@@ -265,7 +311,13 @@ def _parsed(key: str, value: bytes) -> object:
 
 
 def _stored(row: tuple[Any, ...]) -> tuple[StoredEntry, float, int]:
+    if not all(isinstance(value, kind) for value, kind in zip(row, WHOLE_TYPES, strict=True)):
+        raise CorruptEntryError("a column holds the wrong type")
     _, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_string, is_message, prompt, value = row
+    try:
+        model, llm_string, prompt = model and model.decode(), llm_string.decode(), prompt.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptEntryError(f"a column holds text that is not UTF-8: {error}") from error
     entry = StoredEntry(
         key=key.hex(),
         payload=bytes(unseal(key.hex(), value)),

@@ -10,18 +10,19 @@ import contextlib
 import logging
 import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import apsw
 
 from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError
 from cache_backends.file_lock import file_lock
+from cache_backends.forks import tell_after_fork
 
 logger = logging.getLogger("cache_backends")
 
@@ -44,13 +45,15 @@ class Schema:
 
 
 class _Connection(apsw.Connection):
-    """A connection that knows which file it belongs to: one that was set aside meanwhile is not used again."""
+    """A connection that knows which file it belongs to: one on a file that was left meanwhile is not used again."""
 
-    epoch = 0
+    inode: int
 
 
 class SQLiteFile:
     """Connections to one SQLite file, taken and given back, never used by two threads at once."""
+
+    _creating: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self.path = path
@@ -59,10 +62,9 @@ class SQLiteFile:
         self._idle: deque[_Connection] = deque()
         self._left_to_parent: list[deque[_Connection]] = []
         self._inode: int | None = None
-        self._epoch = 0
         self._closed = False
         self._lock = threading.RLock()
-        _open_files.add(self)
+        tell_after_fork(self)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.is_dir():
@@ -75,21 +77,20 @@ class SQLiteFile:
             pass
 
     @contextmanager
-    def connection(self) -> Iterator[apsw.Connection]:
+    def connection(self) -> Iterator[_Connection]:
         """A connection for the block. A damaged file is set aside and a new one begun; the call still fails."""
         connection = self.take()
         try:
             yield connection
         except DAMAGE as error:
-            self._set_aside(error)
-            raise CacheUnavailableError(self.notices[-1]) from error
+            raise CacheUnavailableError(self._set_aside(error, connection.inode)) from error
         except apsw.Error as error:
             raise CacheUnavailableError(f"{self.path}: {error}") from error
         finally:
             self.give(connection)
 
     @contextmanager
-    def transaction(self) -> Iterator[apsw.Connection]:
+    def transaction(self) -> Iterator[_Connection]:
         """A connection inside one write transaction, on the file that has the path now."""
         self._follow_path()
         with self.connection() as connection:
@@ -111,18 +112,20 @@ class SQLiteFile:
 
     def give(self, connection: _Connection) -> None:
         """Give a connection back for the next to take; one to a file that was left meanwhile is closed."""
-        if self._closed or connection.epoch != self._epoch:
-            connection.close()
-        else:
+        if connection.inode == self._inode and not self._closed:
             self._idle.append(connection)
+        else:
+            with contextlib.suppress(apsw.Error):
+                connection.close()
 
     def close(self) -> None:
         """Close all idle connections; whoever asks afterwards is refused."""
         self._closed = True
         self._drop_connections()
 
-    def leave_to_parent(self) -> None:
-        """After a fork: never touch the parent's connections again, not even to close them."""
+    def after_fork(self) -> None:
+        """Never touch the parent's connections again, not even to close them."""
+        SQLiteFile._creating = threading.Lock()
         self._left_to_parent.append(self._idle)
         self._idle = deque()
         self._lock = threading.RLock()
@@ -133,7 +136,6 @@ class SQLiteFile:
         return self._closed
 
     def _drop_connections(self) -> None:
-        self._epoch += 1
         while self._idle:
             with contextlib.suppress(IndexError, apsw.Error):
                 self._idle.pop().close()
@@ -143,10 +145,11 @@ class SQLiteFile:
             raise CacheUnavailableError(f"The {self.schema.content} on {self.path} was closed. Open a new one.")
         try:
             with self._lock:
-                return self._open_ready()
-        except DAMAGE as error:
-            self._set_aside(error)
-            return self._open_ready()
+                try:
+                    return self._open_ready()
+                except DAMAGE as error:
+                    self._set_aside(error, self._inode)
+                    return self._open_ready()
         except apsw.BusyError as error:
             raise CacheUnavailableError(
                 f"{self.path} is locked by another program. It is used again as soon as that program lets go."
@@ -155,12 +158,12 @@ class SQLiteFile:
             raise CacheUnavailableError(f"{self.path} can't be opened: {error}") from error
 
     def _open_ready(self) -> _Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+        self._create_if_missing()
+        self._inode = os.stat(self.path).st_ino
         connection = _Connection(str(self.path))
-        connection.epoch = self._epoch
+        connection.inode = self._inode
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            self._inode = os.stat(self.path).st_ino
             self._check_format(connection)
             connection.execute("pragma synchronous = normal")
         except BaseException:
@@ -168,24 +171,48 @@ class SQLiteFile:
             raise
         return connection
 
+    def _create_if_missing(self) -> None:
+        """An empty file of mode 0600, where SQLite would make one of 0644.
+
+        A file that is there must never be opened but by SQLite: closing it would drop the locks that SQLite holds on
+        it in this process (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread).
+        """
+        with self._creating:
+            if not self.path.exists():
+                with contextlib.suppress(FileExistsError):
+                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
     def _check_format(self, connection: apsw.Connection) -> None:
-        application_id, version = connection.pragma("application_id"), connection.pragma("user_version")
-        if (application_id, version) == (self.schema.application_id, self.schema.version):
+        if os.stat(self.path).st_size and self._is_made(connection):
             return
+        with self._lock_file():  # one process makes the tables, the others wait for it
+            if not self._is_made(connection):
+                self._make(connection)
+
+    def _is_made(self, connection: apsw.Connection) -> bool:
+        """Whether the file holds this schema; False where it is empty. Refuses what is not ours to write to."""
+        connection.execute("begin")  # one view of all three: another process may be making the tables just now
+        application_id, version = connection.pragma("application_id"), connection.pragma("user_version")
+        is_empty = not connection.execute("select count(*) from sqlite_schema").get
+        connection.execute("commit")
+        if (application_id, version) == (self.schema.application_id, self.schema.version):
+            return True
         if application_id == self.schema.application_id:
             raise CacheConfigError(
-                f"{self.path} was made by a newer version (format {version}; this one knows up to {self.schema.version}). "
-                "Update the program, or name another file."
+                f"{self.path} was made by a newer version (format {version}; this one knows up to "
+                f"{self.schema.version}). Update the program, or name another file."
             )
-        if connection.execute("select count(*) from sqlite_schema").get:
+        if not is_empty:
             raise CacheConfigError(f"{self.path} is the SQLite database of another program. Name another file.")
+        return False
+
+    def _make(self, connection: apsw.Connection) -> None:
         connection.pragma("journal_mode", "wal")
         connection.execute("begin immediate")
-        if connection.pragma("application_id") != self.schema.application_id:  # else another process was first
-            for statement in self.schema.statements:
-                connection.execute(statement)
-            connection.pragma("user_version", self.schema.version)
-            connection.pragma("application_id", self.schema.application_id)
+        for statement in self.schema.statements:
+            connection.execute(statement)
+        connection.pragma("user_version", self.schema.version)
+        connection.pragma("application_id", self.schema.application_id)
         connection.execute("commit")
 
     def _follow_path(self) -> None:
@@ -195,26 +222,39 @@ class SQLiteFile:
         except OSError:
             inode = None
         if inode != self._inode:
+            self._inode = inode
             self._drop_connections()
 
-    def _set_aside(self, error: Exception) -> None:
-        """Give a damaged file another name, unless another process has done so already."""
-        with self._lock, file_lock(self.path.with_name(self.path.name + ".lock")):
+    def _lock_file(self) -> AbstractContextManager[None]:
+        return file_lock(self.path.with_name(f"{self.path.name}.lock"))
+
+    def _set_aside(self, error: Exception, inode: int | None) -> str:
+        """Give a damaged file another name, unless that has been done already; what a person should know of it."""
+        try:
+            with self._lock, self._lock_file():
+                notice = self._rename_if_still_there(error, inode)
+        except OSError as refused:
+            notice = f"{self.path} is damaged ({error}) and can't be set aside: {refused.strerror}. Move it away."
+        if notice not in self.notices:
+            self.notices.append(notice)
+            logger.error("%s", notice)
+        return notice
+
+    def _rename_if_still_there(self, error: Exception, inode: int | None) -> str:
+        if self._inode == inode:
+            self._inode = None  # connections on it that are in use now are closed when they are given back
             self._drop_connections()
-            try:
-                is_the_damaged_one = os.stat(self.path).st_ino == self._inode
-            except FileNotFoundError:
-                is_the_damaged_one = False
-            if is_the_damaged_one:
-                aside = self._free_name()
-                for suffix in ("", "-wal", "-shm"):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
-                notice = f"{self.path} was damaged ({error}). It was kept as {aside.name}, and a new {self.schema.content} begun."
-            else:
-                notice = f"{self.path} was damaged ({error}) and has been replaced by another process."
-        self.notices.append(notice)
-        logger.error("%s", notice)
+        try:
+            still_there = os.stat(self.path).st_ino == inode
+        except FileNotFoundError:
+            still_there = False
+        if not still_there:
+            return f"{self.path} was damaged ({error}) and has been replaced meanwhile."
+        aside = self._free_name()
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
+        return f"{self.path} was damaged ({error}). It was kept as {aside.name}, and a new {self.schema.content} begun."
 
     def _free_name(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -223,14 +263,3 @@ class SQLiteFile:
             if not name.exists():
                 return name
         raise CacheError(f"Too many damaged copies of {self.path} lie beside it. Remove some.")
-
-
-_open_files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
-
-
-def _leave_all_to_parent() -> None:
-    for file in list(_open_files):
-        file.leave_to_parent()
-
-
-os.register_at_fork(after_in_child=_leave_all_to_parent)

@@ -18,7 +18,7 @@ def _memory(url: SplitResult, options: dict[str, Any]) -> CacheBackend:
     from cache_backends.memory import MemoryCache
 
     if url.netloc or url.path.strip("/"):
-        raise CacheConfigError(f"memory:// takes no path, and {url.geturl()!r} has one. Write memory://")
+        raise CacheConfigError(f"memory:// takes no path, and {redact(url.geturl())!r} has one. Write memory://")
     return MemoryCache(**options)
 
 
@@ -64,20 +64,22 @@ def open_cache(url: str, **options: Any) -> CacheBackend:
             f"{redact(url)!r} names no known kind of cache. It must begin with one of: "
             f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}."
         )
+    if parts.fragment or url.endswith("#"):
+        raise CacheConfigError(f"{redact(url)!r} has a part after '#'. Write %23 for a '#' in a path or option.")
     from_query = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted({*from_query, *options} - {*OPTIONS, "clock"} | ({"clock"} & from_query.keys()))
     if unknown:
         raise CacheConfigError(
             f"Unknown option {', '.join(map(repr, unknown))} for {redact(url)!r}. Known are: {', '.join(OPTIONS)}."
         )
-    return opener(parts._replace(query="", fragment=""), {**from_query, **options})
+    return opener(parts._replace(query=""), {**from_query, **options})
 
 
 def _path(url: SplitResult, relative_example: str, absolute_example: str) -> str:
     path = unquote(url.path).removeprefix("/")
     if url.netloc or not path or "\0" in path:
         raise CacheConfigError(
-            f"{url.geturl()!r} names no path. Write {relative_example} for a relative path, "
+            f"{redact(url.geturl())!r} names no path. Write {relative_example} for a relative path, "
             f"{absolute_example} for an absolute one."
         )
     return path

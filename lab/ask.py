@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration
@@ -15,6 +15,9 @@ from lab.models import Model
 from lab.observed_cache import ObservedCache
 from lab.prices import Prices, estimated_tokens
 from lab.strategies import Strategy
+
+MOST_TOKENS = 1_000_000_000
+"""A server that says that a request used more is not believed."""
 
 
 class _Tokens(BaseCallbackHandler):
@@ -95,7 +98,7 @@ def _measurement(
     hit = outcome == "hit"
     failure: FailureKind | None = None if error is None else classify(error)
     input_tokens, output_tokens, estimated = _usage(observed, prompt, answer)
-    price = None if failure else prices.cost_usd(model.priced_as, input_tokens, output_tokens)
+    price = None if failure else prices.cost_usd(model.priced_as, input_tokens, output_tokens, model.priced_at)
     saved_s = None
     if hit and lookup is not None and lookup.model_time_s is not None:
         saved_s = lookup.model_time_s - lookup.elapsed_s
@@ -115,14 +118,14 @@ def _measurement(
         first_token_s=first_token_s,
         input_tokens=None if failure else input_tokens,
         output_tokens=None if failure else output_tokens,
-        tokens_estimated=estimated,
+        tokens_estimated=estimated and failure is None,
         cost_usd=None if failure else 0.0 if hit else price,
         saved_s=saved_s,
         saved_usd=price if hit else None,
         stored=observed.stored,
         not_stored=_why_not_stored(observed, strategy, bypass=bypass, hit=hit, failed=failure is not None),
         failure=failure,
-        detail=observed.detail if error is None else detail(error),
+        detail=observed.detail if error is None else detail(error, model.secrets),
         key=None if lookup is None else lookup.key,
         entry_age_s=None if lookup is None else lookup.age_s,
         expired_for_s=None if lookup is None else lookup.expired_for_s,
@@ -140,10 +143,15 @@ def _usage(observed: ObservedCache, prompt: str, answer: str) -> tuple[int, int,
     """Input and output tokens, as the server said, else estimated from the texts; and whether they are estimated."""
     for generation in observed.generations:
         if isinstance(generation, ChatGeneration):
-            usage = getattr(generation.message, "usage_metadata", None)
-            if usage and "input_tokens" in usage:
-                return usage["input_tokens"], usage["output_tokens"], False
+            usage = getattr(generation.message, "usage_metadata", None) or {}
+            asked, answered = usage.get("input_tokens"), usage.get("output_tokens")
+            if _is_count(asked) and _is_count(answered):
+                return asked, answered, False
     return estimated_tokens(prompt), estimated_tokens(answer), True
+
+
+def _is_count(tokens: object) -> TypeGuard[int]:
+    return isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS
 
 
 def _why_not_stored(

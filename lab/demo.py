@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from lab.jobs import Job
 from lab.laboratory import Laboratory, Request
 from lab.measurement import Measurement
+from lab.strategies import StrategyUnavailableError
 
 DemoAct = Literal["first", "again", "restart", "after_restart"]
 DEMO_STRATEGIES = ("memory", "sqlite", "json")
@@ -42,20 +44,25 @@ def play(laboratory: Laboratory, request: Request, job: DemoJob) -> list[DemoSte
     try:
         for strategy in strategies:
             for act in ("first", "again", "restart", "after_restart"):
-                if job.stopping:
+                step = _step(laboratory, request, scope, strategy, act, job)
+                if step is None:
                     return job.progress
-                job.show(_step(laboratory, request, scope, strategy, act))
+                job.show(step)
+                if step.measurement is not None and step.measurement.failure is not None:
+                    break  # what can't be asked once need not be asked again
     finally:
-        for strategy in strategies:
-            if laboratory.strategies.problem(strategy) is None:
-                laboratory.strategies.remove_namespace(strategy, laboratory.namespace(scope, request.model_id))
-        laboratory.history.clear(scope)
+        laboratory.remove_scope(scope, request.model_id, strategies)
     return job.progress
 
 
-def _step(laboratory: Laboratory, request: Request, scope: str, strategy: str, act: DemoAct) -> DemoStep:
+def _step(
+    laboratory: Laboratory, request: Request, scope: str, strategy: str, act: DemoAct, job: DemoJob
+) -> DemoStep | None:
+    """Do one step; None where somebody stopped the demo before it or in the middle of it."""
+    if job.stopping:
+        return None
     if act == "restart":
-        if laboratory.strategies.problem(strategy) is None:
+        with contextlib.suppress(StrategyUnavailableError):
             laboratory.restart(strategy, scope, request.model_id)
         return DemoStep(strategy, act)
     asked = Request(
@@ -66,4 +73,5 @@ def _step(laboratory: Laboratory, request: Request, scope: str, strategy: str, a
         temperature=request.temperature,
         visitor_key=request.visitor_key,
     )
-    return DemoStep(strategy, act, laboratory.answer(asked).measurement)
+    measurement = laboratory.answer(asked, stopping=lambda: job.stopping).measurement
+    return None if measurement.failure == "stopped" else DemoStep(strategy, act, measurement)

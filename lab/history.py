@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import apsw
 import pandas as pd
 
 from cache_backends.errors import CacheError
 from cache_backends.sqlite_file import Schema, SQLiteFile
-from lab.measurement import Measurement
+from lab import history_points
+from lab.measurement import LOOKUPS, Measurement
 
 logger = logging.getLogger("lab.history")
+
+T = TypeVar("T")
 
 MAX_PROMPT = 500
 """Characters of a prompt that the history keeps. Answers are not kept here at all."""
 TRIM_EVERY = 1_000
 """Measurements between two looks at whether the history has outgrown its limit."""
-MAX_POINTS = 2_000
-"""Most points that a chart gets."""
 EXPORT_ROWS = 1_000
 """Rows that an export reads at a time."""
 
 COLUMNS = tuple(field.name for field in fields(Measurement) if field.name != "answer")
-LOOKUPS = ("hit", "miss", "expired", "corrupt", "error")
-"""The outcomes of requests whose cache was asked."""
 
 _TOTALS = "totals (scope, strategy, outcome, failed, requests, saved_s, saved_usd, cost_usd)"
 _SCHEMA = Schema(
@@ -37,7 +38,7 @@ _SCHEMA = Schema(
     application_id=0x4C4C4D48,  # "LLMH"
     version=1,
     statements=(
-        f"create table measurements (id integer primary key, {', '.join(COLUMNS)}, kept, answered_by)",
+        f"create table measurements (id integer primary key autoincrement, {', '.join(COLUMNS)}, kept, answered_by)",
         # answered_by: "hit" or "model" where there is an answer and the cache was asked; for medians by index alone
         "create index by_answer on measurements (scope, answered_by, total_s) where answered_by is not null",
         "create index by_scope on measurements (scope)",
@@ -52,7 +53,7 @@ _SCHEMA = Schema(
                 requests = requests + 1, saved_s = saved_s + excluded.saved_s,
                 saved_usd = saved_usd + excluded.saved_usd, cost_usd = cost_usd + excluded.cost_usd;
         end
-        """,
+        """,  # noqa: S608  # names of our own columns
         """
         create trigger count_out after delete on measurements begin
             update totals set
@@ -107,12 +108,15 @@ class History:
         self.problem: str | None = None
         """Why the history is not kept in its file, if it is not."""
         self._recorded = 0
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
             self._file = SQLiteFile(path, _SCHEMA)
-        except CacheError as error:
+            self._trim_at_start()
+        except (CacheError, OSError, ValueError) as error:
             self.problem = str(error)
             logger.warning("the history lasts until the process ends: %s", error)
-            self._file = SQLiteFile(Path(tempfile.mkdtemp(prefix="history-")) / "history.db", _SCHEMA)
+            self._temporary = tempfile.TemporaryDirectory(prefix="history-", ignore_cleanup_errors=True)
+            self._file = SQLiteFile(Path(self._temporary.name) / "history.db", _SCHEMA)
 
     @property
     def notices(self) -> list[str]:
@@ -121,25 +125,14 @@ class History:
 
     def record(self, measurement: Measurement) -> None:
         """Add one measurement."""
-        values = [getattr(measurement, name) for name in COLUMNS]
-        values[COLUMNS.index("prompt")] = measurement.prompt[:MAX_PROMPT]
         try:
-            with self._file.transaction() as connection:
-                connection.execute(_INSERT, (*values, measurement.kept, _answered_by(measurement)))
-                self._recorded += 1
-                if self._recorded % TRIM_EVERY == 0:
-                    self._trim(connection)
-        except (CacheError, ValueError) as error:
+            self._on_new_file_if_damaged(lambda: self._insert([measurement]))
+        except Exception as error:  # noqa: BLE001  # the answer was paid for and must reach the person
             logger.warning("a measurement could not be recorded: %s", error)
 
-    def record_many(self, measurements: Iterator[Measurement]) -> None:
-        """Add many measurements in one transaction."""
-        with self._file.transaction() as connection:
-            connection.executemany(
-                _INSERT,
-                ((*(getattr(each, name) for name in COLUMNS), each.kept, _answered_by(each)) for each in measurements),
-            )
-            self._trim(connection)
+    def record_many(self, measurements: Iterable[Measurement]) -> None:
+        """Add many measurements in one transaction. Raises `CacheError` where they can't be kept."""
+        self._insert(measurements)
 
     def clear(self, scope: str) -> None:
         """Remove all measurements of a scope."""
@@ -151,180 +144,195 @@ class History:
         """A number that changes when a measurement of the scope is added."""
         return int(self._one("select max(id) from measurements where scope = ?", scope) or 0)
 
-    def last_kept(self, scope: str, strategy: str, key: str) -> Kept | None:
-        """When this request's answer was last known to be in the strategy's store, None if it never was."""
-        at = self._one(
-            "select max(asked_at + total_s) from measurements where kept and scope = ? and strategy = ? and key = ?",
-            scope, strategy, key,
+    def last_kept(self, scope: str, strategy: str, model: str, key: str) -> Kept | None:
+        """When this request's answer was last known to be in the strategy's store, None if it never was.
+
+        The model is asked for too: two endpoints with a namespace each may give a request the same key.
+        """
+        at = self._one_if_readable(
+            "select max(asked_at + total_s) from measurements "
+            "where kept and scope = ? and strategy = ? and key = ? and model = ?",
+            scope, strategy, key, model,
         )  # fmt: skip
         return None if at is None else Kept(at)
 
-    def last_model_s(self, scope: str, strategy: str, key: str) -> float | None:
+    def last_model_s(self, scope: str, strategy: str, model: str, key: str) -> float | None:
         """How long the model last took for this request, for caches that don't remember it themselves."""
-        model_s: float | None = self._one(
+        model_s: float | None = self._one_if_readable(
             "select model_s from measurements "
-            "where kept and scope = ? and strategy = ? and key = ? and stored order by id desc limit 1",
-            scope, strategy, key,
+            "where kept and scope = ? and strategy = ? and key = ? and model = ? and stored order by id desc limit 1",
+            scope, strategy, key, model,
         )  # fmt: skip
         return model_s
 
     def totals(self, scope: str) -> Totals:
         """What the scope's requests came to."""
-        rows = self._rows(
-            "select outcome, failed, sum(requests), sum(saved_s), sum(saved_usd), sum(cost_usd) "
-            "from totals where scope = ? group by outcome, failed",
-            scope,
-        )
-        misses_answered = self._count(scope, "model")
-        return Totals(
-            requests=sum(row[2] for row in rows),
-            lookups=sum(row[2] for row in rows if row[0] in LOOKUPS),
-            hits=sum(row[2] for row in rows if row[0] == "hit"),
-            failures=sum(row[2] for row in rows if row[1]),
-            median_hit_s=self._median(scope, "hit", self._count(scope, "hit")),
-            median_miss_s=self._median(scope, "model", misses_answered),
-            misses_answered=misses_answered,
-            saved_s=math.fsum(row[3] for row in rows),
-            saved_usd=math.fsum(row[4] for row in rows),
-            cost_usd=math.fsum(row[5] for row in rows),
-        )
+        return self._read(lambda connection: _totals(connection, scope))
 
     def newest(self, scope: str, limit: int) -> pd.DataFrame:
         """The newest measurements, newest first, one row each, with `request`: 1 for the scope's first."""
-        rows = self._rows(
-            f"select {', '.join(COLUMNS)} from measurements where scope = ? order by id desc limit ?",  # noqa: S608
-            scope, limit,
-        )  # fmt: skip
+
+        def read(connection: apsw.Connection) -> tuple[list[Any], int]:
+            rows = connection.execute(
+                f"select {', '.join(COLUMNS)} from measurements where scope = ? order by id desc limit ?",  # noqa: S608
+                (scope, limit),
+            )
+            return list(rows), history_points.requests(connection, scope)
+
+        rows, total = self._read(read)
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
-        total = self._requests(scope)
         frame.insert(0, "request", range(total, total - len(frame), -1))
         return frame
 
     def latencies(self, scope: str, limit: int | None) -> pd.DataFrame:
         """Points of the latency chart: `request, asked_at, strategy, outcome, total_s, requests`, oldest first.
 
-        The newest `limit` requests one by one; with None all of them, and where those are more than `MAX_POINTS` can
-        show, the median of each stretch by strategy and outcome, `requests` saying of how many.
+        The newest `limit` requests (None: all of them), one by one; where those are more than `MAX_POINTS` can show,
+        the median of each stretch by strategy and outcome, `requests` saying of how many.
         """
-        total = self._requests(scope)
-        shown = total if limit is None else min(limit, total)
-        columns = ["request", "asked_at", "strategy", "outcome", "total_s", "requests"]
-        if shown <= MAX_POINTS:
-            rows = self._rows(
-                "select asked_at, strategy, iif(failure is null, outcome, 'error'), total_s from measurements "
-                "where scope = ? order by id desc limit ?",
-                scope, shown,
-            )  # fmt: skip
-            numbered = [(total - number, *row, 1) for number, row in enumerate(rows)]
-            return pd.DataFrame(numbered[::-1], columns=columns)
-        stretch = math.ceil(total / (MAX_POINTS // 16))  # a stretch gives a point for each strategy and outcome in it
-        rows = self._rows(
-            """
-            with numbered as (
-                select row_number() over (order by id) as request, asked_at, strategy,
-                       iif(failure is null, outcome, 'error') as outcome, total_s
-                from measurements where scope = ?1
-            ), ranked as (
-                select *, row_number() over stretches as place, count(*) over stretches_whole as requests
-                from numbered
-                window stretches as (partition by request / ?2, strategy, outcome order by total_s),
-                       stretches_whole as (partition by request / ?2, strategy, outcome)
-            )
-            select request, asked_at, strategy, outcome, total_s, requests from ranked
-            where place = (requests + 1) / 2 order by requests desc, request limit ?3
-            """,
-            scope, stretch, MAX_POINTS,
-        )  # fmt: skip
-        return pd.DataFrame(sorted(rows), columns=columns)
+        return self._read(lambda connection: history_points.latencies(connection, scope, limit))
 
     def hit_ratios(self, scope: str, limit: int | None) -> pd.DataFrame:
         """Running hit ratio by strategy: `request, strategy, hits, lookups, hit_ratio`, oldest first.
 
         Counts run from the scope's first request, whatever `limit` shows; at most `MAX_POINTS` rows.
         """
-        total = self._requests(scope)
-        shown = total if limit is None else min(limit, total)
-        step = max(1, math.ceil(shown / MAX_POINTS))
-        marks = ", ".join("?" * len(LOOKUPS))
-        rows = self._rows(
-            f"select strategy, outcome = 'hit', outcome in ({marks}) from measurements "  # noqa: S608
-            "where scope = ? order by id desc limit ?",
-            *LOOKUPS, scope, shown,
-        )  # fmt: skip
-        counts = self._counts_before(scope, rows)
-        points = []
-        for number, (strategy, hit, asked) in enumerate(reversed(rows), start=total - shown + 1):
-            if not asked:
-                continue
-            hits, lookups = counts.get(strategy, (0, 0))
-            counts[strategy] = hits, lookups = hits + hit, lookups + 1
-            points.append((number, strategy, hits, lookups, hits / lookups))
-        return pd.DataFrame(points[::-1][::step][::-1], columns=["request", "strategy", "hits", "lookups", "hit_ratio"])
+        return self._read(lambda connection: history_points.hit_ratios(connection, scope, limit))
 
     def export(self, scope: str) -> Iterator[pd.DataFrame]:
         """All measurements of a scope, oldest first, a frame of `EXPORT_ROWS` at a time."""
         last_id = 0
-        while True:
-            rows = self._rows(
-                f"select id, {', '.join(COLUMNS)} from measurements "  # noqa: S608
-                "where scope = ? and id > ? order by id limit ?",
-                scope, last_id, EXPORT_ROWS,
-            )  # fmt: skip
-            if not rows:
-                return
+        while rows := self._rows(
+            f"select id, {', '.join(COLUMNS)} from measurements "  # noqa: S608
+            "where scope = ? and id > ? order by id limit ?",
+            scope, last_id, EXPORT_ROWS,
+        ):  # fmt: skip
             last_id = rows[-1][0]
             yield pd.DataFrame([row[1:] for row in rows], columns=list(COLUMNS))
 
     def close(self) -> None:
         """Give back the file. Idempotent."""
         self._file.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
-    def _counts_before(self, scope: str, rows: list[Any]) -> dict[str, tuple[int, int]]:
-        """Hits and lookups by strategy of the requests before the `rows` shown."""
-        counts: dict[str, tuple[int, int]] = {}
-        for strategy, outcome, requests in self._rows(
-            "select strategy, outcome, sum(requests) from totals where scope = ? group by strategy, outcome", scope
-        ):
-            hits, lookups = counts.get(strategy, (0, 0))
-            if outcome in LOOKUPS:
-                counts[strategy] = (hits + requests * (outcome == "hit"), lookups + requests)
-        for strategy, hit, asked in rows:
-            hits, lookups = counts.get(strategy, (0, 0))
-            counts[strategy] = (hits - hit, lookups - asked)
-        return counts
+    def _insert(self, measurements: Iterable[Measurement]) -> None:
+        with self._file.transaction() as connection:
+            before = self._recorded
+            for measurement in measurements:
+                connection.execute(_INSERT, _values(measurement))
+                self._recorded += 1
+            if self._recorded // TRIM_EVERY != before // TRIM_EVERY:
+                self._trim(connection)
 
-    def _requests(self, scope: str) -> int:
-        return int(self._one("select sum(requests) from totals where scope = ?", scope) or 0)
+    def _trim_at_start(self) -> None:
+        """To a limit that is lower now; also shows whether the file can be written. Others may be writing just now."""
 
-    def _count(self, scope: str, answered_by: str) -> int:
-        outcome = "outcome = 'hit'" if answered_by == "hit" else "outcome in ('miss', 'expired', 'corrupt', 'error')"
-        counted = self._one(
-            f"select sum(requests) from totals where scope = ? and not failed and {outcome}",  # noqa: S608
-            scope,
+        def trim() -> None:
+            with self._file.transaction() as connection:
+                self._trim(connection)
+
+        try:
+            self._on_new_file_if_damaged(trim)
+        except CacheError as error:
+            if not isinstance(error.__cause__, apsw.BusyError):
+                raise
+
+    def _trim(self, connection: apsw.Connection) -> None:
+        held = connection.execute("select sum(requests) from totals").get or 0
+        connection.execute(
+            "delete from measurements where id in (select id from measurements order by id limit ?)",
+            (max(0, held - self.max_rows),),
         )
-        return int(counted or 0)
+        connection.execute("delete from totals where requests = 0")
 
-    def _median(self, scope: str, answered_by: str, count: int) -> float | None:
-        """The median total time; the mean of the middle two where the number is even."""
-        if not count:
-            return None
-        middle = self._rows(
-            "select total_s from measurements where scope = ? and answered_by = ? order by total_s limit ? offset ?",
-            scope, answered_by, 2 - count % 2, (count - 1) // 2,
-        )  # fmt: skip
-        return math.fsum(row[0] for row in middle) / len(middle) if middle else None
+    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
+        """Read in one snapshot, so that what is counted and what is shown agree."""
 
-    def _trim(self, connection: Any) -> None:
-        newest = connection.execute("select max(id) from measurements").get or 0
-        connection.execute("delete from measurements where id <= ?", (newest - self.max_rows,))
+        def once() -> T:
+            with self._file.connection() as connection:
+                connection.execute("begin")
+                try:
+                    return read(connection)
+                finally:
+                    with contextlib.suppress(apsw.Error):
+                        connection.execute("rollback")
+
+        return self._on_new_file_if_damaged(once)
 
     def _rows(self, query: str, *bindings: Any) -> list[Any]:
-        with self._file.connection() as connection:
-            return list(connection.execute(query, bindings))
+        return self._read(lambda connection: list(connection.execute(query, bindings)))
 
     def _one(self, query: str, *bindings: Any) -> Any:
-        rows = self._rows(query, *bindings)
-        return rows[0][0] if rows else None
+        return self._read(lambda connection: connection.execute(query, bindings).get)
+
+    def _one_if_readable(self, query: str, *bindings: Any) -> Any:
+        """For what a request would only like to know: its answer must not be lost to a history that can't be read."""
+        try:
+            return self._one(query, *bindings)
+        except CacheError as error:
+            logger.warning("the history could not be read: %s", error)
+            return None
+
+    def _on_new_file_if_damaged(self, work: Callable[[], T]) -> T:
+        """Do the work; once more where the file turned out to be damaged and a new one was begun."""
+        known = len(self._file.notices)
+        try:
+            return work()
+        except CacheError:
+            if len(self._file.notices) == known:
+                raise
+        return work()
+
+
+def _totals(connection: apsw.Connection, scope: str) -> Totals:
+    rows = list(
+        connection.execute(
+            "select outcome, failed, sum(requests), sum(saved_s), sum(saved_usd), sum(cost_usd) "
+            "from totals where scope = ? group by outcome, failed",
+            (scope,),
+        )
+    )
+    lookups = [row for row in rows if row[0] in LOOKUPS]
+    hits_answered = sum(row[2] for row in lookups if row[0] == "hit" and not row[1])
+    misses_answered = sum(row[2] for row in lookups if row[0] != "hit" and not row[1])
+    return Totals(
+        requests=sum(row[2] for row in rows),
+        lookups=sum(row[2] for row in lookups),
+        hits=sum(row[2] for row in lookups if row[0] == "hit"),
+        failures=sum(row[2] for row in rows if row[1]),
+        median_hit_s=_median(connection, scope, "hit", hits_answered),
+        median_miss_s=_median(connection, scope, "model", misses_answered),
+        misses_answered=misses_answered,
+        saved_s=math.fsum(row[3] for row in rows),
+        saved_usd=math.fsum(row[4] for row in rows),
+        cost_usd=math.fsum(row[5] for row in rows),
+    )
+
+
+def _values(measurement: Measurement) -> tuple[Any, ...]:
+    values = [getattr(measurement, name) for name in COLUMNS]
+    values[COLUMNS.index("prompt")] = measurement.prompt[:MAX_PROMPT]
+    kept_as_text = [_storable(value) if isinstance(value, str) else value for value in values]
+    return (*kept_as_text, measurement.kept, _answered_by(measurement))
+
+
+def _storable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which UTF-8 can't carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _median(connection: apsw.Connection, scope: str, answered_by: str, count: int) -> float | None:
+    """The median total time; the mean of the middle two where the number is even."""
+    if not count:
+        return None
+    middle = list(
+        connection.execute(
+            "select total_s from measurements where scope = ? and answered_by = ? order by total_s limit ? offset ?",
+            (scope, answered_by, 2 - count % 2, (count - 1) // 2),
+        )
+    )
+    return math.fsum(row[0] for row in middle) / len(middle) if middle else None
 
 
 def _answered_by(measurement: Measurement) -> str | None:

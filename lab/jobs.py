@@ -30,10 +30,11 @@ class TooManyJobsError(Exception):
 
 
 class Job(Generic[P, T]):
-    """One piece of work. `progress` is what it has shown so far, in order."""
+    """One piece of work. `progress` is what it has shown so far, `began_at` when it was made (`time.monotonic`)."""
 
     def __init__(self) -> None:
         self.id = secrets.token_urlsafe(12)
+        self.began_at = time.monotonic()
         self.result: T | None = None
         self.error: Exception | None = None
         self._progress: list[P] = []
@@ -74,6 +75,9 @@ class Job(Generic[P, T]):
         except Exception as error:  # a job's error is its result, shown where it was begun
             logger.exception("a job failed")
             self.error = error
+        except BaseException as error:  # such as SystemExit: it ends this thread, and nobody may wait for it for ever
+            self.error = RuntimeError(f"The work was ended by {type(error).__name__}.")
+            raise
         finally:
             self._finished.set()
 
@@ -95,7 +99,13 @@ class Jobs:
             self._jobs[job.id] = job  # type: ignore[assignment]
             self._forget_old()
         context = contextvars.Context()  # not the caller's: a job belongs to no page
-        threading.Thread(target=context.run, args=(job.run, work), name=f"job-{job.id}", daemon=True).start()
+        thread = threading.Thread(target=context.run, args=(job.run, work), name=f"job-{job.id}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            with self._lock:
+                self._jobs.pop(job.id, None)
+            raise TooManyJobsError(f"Nothing more can be begun now: {error}. Try again in a moment.") from error
         return job
 
     def wait_for_all(self, timeout_s: float) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from cache_backends import CacheError
 from lab.ask import ask
 from lab.explain import Explanation, explain
 from lab.failures import classify, detail
 from lab.history import History
 from lab.jobs import Job, Jobs
-from lab.measurement import Measurement
-from lab.models import ModelChoice, Models, NoKeyError
+from lab.measurement import FailureKind, Measurement
+from lab.models import BadKeyError, ModelChoice, Models, NoKeyError
 from lab.prices import Prices
 from lab.settings import Settings
 from lab.strategies import Strategies, Strategy, StrategyUnavailableError
+
+logger = logging.getLogger("lab.laboratory")
 
 SHARED_SCOPE = "shared"
 
@@ -46,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request with its measurement and the reason why it ended so."""
+    """A request (without its key) with its measurement and the reason why it ended so."""
 
     request: Request
     measurement: Measurement
@@ -69,7 +74,7 @@ class Laboratory:
     ) -> None:
         self.settings = settings
         self.models = Models(settings, secrets)
-        self.strategies = Strategies(settings)
+        self.strategies = Strategies(settings, clock=clock)
         self.history = History(settings.data_dir / "history.db", max_rows=settings.history.max_rows)
         self.prices = Prices(settings.prices)
         self.jobs = Jobs()
@@ -98,12 +103,17 @@ class Laboratory:
         on_token: Callable[[str], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Answered:
-        """Ask, record, and explain. What fails is in the measurement."""
+        """Ask, record, and explain. What fails is in the measurement.
+
+        Raises `KeyError` for a model or strategy that the settings do not have.
+        """
         choice = self.models.choices[request.model_id]
+        if request.strategy not in self.strategies.names:
+            raise KeyError(request.strategy)
         try:
-            model = self.models.get(request.model_id, request.temperature, request.visitor_key)
             strategy = self._strategy(request, choice)
-        except (NoKeyError, StrategyUnavailableError) as error:
+            model = self.models.get(request.model_id, request.temperature, request.visitor_key)
+        except Exception as error:  # noqa: BLE001  # what can't even be asked is a result too
             measurement = self._not_asked(request, choice, error)
         else:
             measurement = ask(
@@ -117,10 +127,10 @@ class Laboratory:
                 stopping=stopping,
                 clock=self._clock,
             )
-            measurement = self._with_saved_time(self._without_key(measurement, request.visitor_key))
+            measurement = self._with_saved_time(measurement)
         explanation = self._explain(measurement, choice)
         self.history.record(measurement)
-        return Answered(request, measurement, explanation)
+        return Answered(replace(request, visitor_key=None), measurement, explanation)
 
     def namespace(self, scope: str, model_id: str) -> str:
         """The namespace of a visitor's entries: whose they are, and which endpoint made them."""
@@ -135,6 +145,20 @@ class Laboratory:
         """Remove one stored answer; whether it was there. Raises `StrategyUnavailableError`."""
         return self.strategies.forget(strategy, self.namespace(scope, model_id), key)
 
+    def remove_scope(self, scope: str, model_id: str, strategies: Iterable[str]) -> None:
+        """Remove what a scope that is over left behind: its entries, its history. What can't be removed is logged."""
+        namespace = self.namespace(scope, model_id)
+        for strategy in strategies:
+            self._restarted_at.pop((strategy, namespace), None)
+            try:
+                self.strategies.remove_namespace(strategy, namespace)
+            except StrategyUnavailableError as error:
+                logger.warning("entries of %s could not be removed: %s", namespace, error)
+        try:
+            self.history.clear(scope)
+        except CacheError as error:
+            logger.warning("the history of %s could not be removed: %s", scope, error)
+
     def notices(self) -> list[str]:
         """What a person should know about the stores and the history."""
         return [*self.history.notices, *self.strategies.notices()]
@@ -145,29 +169,29 @@ class Laboratory:
     def _explain(self, measurement: Measurement, choice: ModelChoice) -> Explanation:
         if measurement.outcome != "miss" or measurement.key is None or measurement.failure is not None:
             return explain(measurement, None, None)
-        kept = self.history.last_kept(measurement.scope, measurement.strategy, measurement.key)
+        kept = self.history.last_kept(measurement.scope, measurement.strategy, measurement.model, measurement.key)
         emptied_at = None
-        if not self.strategies.survives_restart(measurement.strategy):
-            namespace = f"{measurement.scope}:{choice.namespace}"
-            emptied_at = self._restarted_at.get((measurement.strategy, namespace), self._started_at)
+        with contextlib.suppress(StrategyUnavailableError):  # it was there a moment ago, or there were no miss
+            if not self.strategies.survives_restart(measurement.strategy):
+                namespace = f"{measurement.scope}:{choice.namespace}"
+                emptied_at = self._restarted_at.get((measurement.strategy, namespace), self._started_at)
         return explain(measurement, kept, emptied_at)
 
     def _with_saved_time(self, measurement: Measurement) -> Measurement:
         """Add what a hit saved where the cache itself does not know how long the model had taken."""
         if measurement.outcome != "hit" or measurement.saved_s is not None or measurement.key is None:
             return measurement
-        model_s = self.history.last_model_s(measurement.scope, measurement.strategy, measurement.key)
+        model_s = self.history.last_model_s(measurement.scope, measurement.strategy, measurement.model, measurement.key)
         if model_s is None or measurement.lookup_s is None:
             return measurement
         return replace(measurement, saved_s=model_s - measurement.lookup_s)
 
-    def _without_key(self, measurement: Measurement, key: str | None) -> Measurement:
-        if not key or measurement.detail is None or key not in measurement.detail:
-            return measurement
-        return replace(measurement, detail=measurement.detail.replace(key, "[redacted]"))
-
     def _not_asked(self, request: Request, choice: ModelChoice, error: Exception) -> Measurement:
-        unavailable = isinstance(error, StrategyUnavailableError)
+        failure: FailureKind = "other"
+        if isinstance(error, StrategyUnavailableError):
+            failure = "strategy_unavailable"
+        elif isinstance(error, (NoKeyError, BadKeyError)):
+            failure = classify(error)
         return Measurement(
             asked_at=self._clock(),
             scope=request.scope,
@@ -178,7 +202,7 @@ class Laboratory:
             temperature=request.temperature,
             outcome="bypass",
             total_s=0.0,
-            failure="strategy_unavailable" if unavailable else classify(error),
+            failure=failure,
             not_stored="no_answer",
-            detail=detail(error),
+            detail=detail(error, (request.visitor_key or "",)),
         )

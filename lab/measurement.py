@@ -8,6 +8,9 @@ from typing import Literal
 RequestOutcome = Literal["hit", "miss", "expired", "corrupt", "error", "bypass", "shared"]
 """How the request's lookup ended; `bypass`: the cache was not asked; `shared`: it waited for an equal request."""
 
+LOOKUPS: tuple[RequestOutcome, ...] = ("hit", "miss", "expired", "corrupt", "error")
+"""The outcomes of requests whose cache was asked."""
+
 FailureKind = Literal[
     "rate_limited",
     "quota_used_up",

@@ -8,23 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Lock
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.outputs import ChatGeneration, Generation
 from pydantic import SecretStr
 
 from lab.measurement import WhyNotStored
-from lab.settings import EndpointSettings, Settings
+from lab.settings import OPENAI_URL, EndpointSettings, Settings
 from lab.simulated import SIMULATED_MODEL, SimulatedChatModel
 
 LanguageModel = BaseChatModel | BaseLLM
 NO_KEY = "no-key-needed"
 """Sent to servers that want no key: LangChain would otherwise send them OPENAI_API_KEY from the environment."""
 MODELS_KEPT = 32
+COMPLETION_TOKENS = 1024
+"""Longest answer of a completion model unless the settings say otherwise: LangChain would cut it off at 256."""
 
 
 class NoKeyError(Exception):
     """The endpoint needs a key and none was typed or configured."""
+
+
+class BadKeyError(Exception):
+    """What was given can't be a key at all, such as text with spaces or accents in it. Does not say what it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,10 @@ class Model:
     priced_as: str
     refuse: Callable[[Sequence[Generation]], WhyNotStored | None] = field(default=lambda _: None)
     """Says why an answer of this model must not be stored."""
+    priced_at: str | None = None
+    """The address of the server, whose prices may be its own; None: those of whoever made the model."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What must not appear in any message: the key."""
 
 
 class Models:
@@ -83,29 +94,36 @@ class Models:
         return choice.endpoint is None or not choice.endpoint.needs_key or bool(self._server_key(choice.endpoint))
 
     def get(self, model_id: str, temperature: float, visitor_key: str | None = None) -> Model:
-        """The model with these parameters. Raises `NoKeyError`, and `KeyError` for an unknown model."""
+        """The model with these parameters. Raises `NoKeyError`, `BadKeyError`, and `KeyError` for an unknown model."""
         choice = self.choices[model_id]
         if choice.endpoint is None:
             return self._simulated(choice, temperature)
-        key = visitor_key or self._server_key(choice.endpoint)
+        server_key = self._server_key(choice.endpoint)
+        key = (visitor_key or "").strip() or server_key
         if not key and choice.endpoint.needs_key:
-            raise NoKeyError(choice.endpoint.name)
+            raise NoKeyError(f"{choice.endpoint.title or choice.endpoint.name} needs a key, and none is given.")
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise BadKeyError("A key has letters, digits and signs only: no spaces, no accents, no line breaks.")
         place = (model_id, temperature, key or NO_KEY)
         with self._lock:
             model = self._built.get(place)
             if model is None:
-                model = self._built[place] = _build(choice, choice.endpoint, temperature, key or NO_KEY)
+                model = self._built[place] = _build(
+                    choice, choice.endpoint, temperature, key, is_servers_key=bool(key) and key == server_key
+                )
                 while len(self._built) > MODELS_KEPT:
                     self._built.popitem(last=False)
+            self._built.move_to_end(place)
             return model
 
     def _server_key(self, endpoint: EndpointSettings) -> str | None:
         """The endpoint's own key: from the environment, the secrets, or `config.yaml`, in that order."""
         if endpoint.api_key_name:
-            named = os.environ.get(endpoint.api_key_name) or self._secrets.get(endpoint.api_key_name)
-            if named:
-                return named
-        return endpoint.api_key.get_secret_value() if endpoint.api_key else None
+            for source in (os.environ, self._secrets):
+                named = source.get(endpoint.api_key_name, "").strip()
+                if named:
+                    return named
+        return endpoint.api_key.get_secret_value().strip() if endpoint.api_key else None
 
     def _simulated(self, choice: ModelChoice, temperature: float) -> Model:
         simulated = self._settings.simulated
@@ -119,31 +137,48 @@ class Models:
         return Model(choice, temperature, runnable, simulated.priced_as)
 
 
-def _build(choice: ModelChoice, endpoint: EndpointSettings, temperature: float, key: str) -> Model:
+def _build(
+    choice: ModelChoice, endpoint: EndpointSettings, temperature: float, key: str | None, *, is_servers_key: bool
+) -> Model:
     from langchain_openai import ChatOpenAI, OpenAI  # takes over a second to import
 
+    options: dict[str, Any] = {
+        "model": choice.model,
+        "base_url": endpoint.base_url,
+        "api_key": SecretStr(key or NO_KEY),
+        "temperature": temperature,
+        "timeout": endpoint.timeout_s,
+        "max_retries": endpoint.max_retries,
+        "streaming": True,
+    }
+    runnable: LanguageModel
     if endpoint.kind == "chat":
-        runnable: LanguageModel = ChatOpenAI(
-            model=choice.model,
-            base_url=endpoint.base_url,
-            api_key=SecretStr(key),
-            temperature=temperature,
-            timeout=endpoint.timeout_s,
-            max_retries=endpoint.max_retries,
-            streaming=True,
-            stream_usage=endpoint.stream_usage,
-        )
+        runnable = chat = ChatOpenAI(**options, max_tokens=endpoint.max_tokens, stream_usage=endpoint.stream_usage)
+        clients = [chat.root_client, chat.root_async_client]
     else:
-        runnable = OpenAI(
-            model=choice.model,
-            base_url=endpoint.base_url,
-            api_key=SecretStr(key),
-            temperature=temperature,
-            timeout=endpoint.timeout_s,
-            max_retries=endpoint.max_retries,
-            streaming=True,
-        )
-    return Model(choice, temperature, runnable, choice.model, refuse=unfinished)
+        runnable = completion = OpenAI(**options, max_tokens=endpoint.max_tokens or COMPLETION_TOKENS)
+        clients = [completion.client._client, completion.async_client._client]
+    if not (is_servers_key and endpoint.base_url == OPENAI_URL):
+        for client in clients:
+            _without_account(client)
+    return Model(
+        choice,
+        temperature,
+        runnable,
+        choice.model,
+        refuse=unfinished,
+        priced_at=endpoint.base_url,
+        secrets=(key,) if key else (),
+    )
+
+
+def _without_account(client: Any) -> None:
+    """Take out what the openai package took from the environment: it belongs to the operator's account at OpenAI.
+
+    Sent elsewhere it would tell whose server this is; sent with a visitor's key, OpenAI refuses the request.
+    """
+    client.organization = client.project = None
+    client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS; we set none ourselves
 
 
 def unfinished(generations: Sequence[Generation]) -> WhyNotStored | None:

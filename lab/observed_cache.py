@@ -11,7 +11,7 @@ from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
 from cache_backends import CacheBackend, Lookup, Observed, Outcome, cache_key
-from cache_backends.readable import redact
+from lab.failures import detail
 from lab.measurement import WhyNotStored
 
 Refuse = Callable[[Sequence[Generation]], WhyNotStored | None]
@@ -53,16 +53,16 @@ class ObservedCache(BaseCache):
             try:
                 found = self.inner.lookup(prompt, self._qualified(llm_string))
             except Exception as failure:  # noqa: BLE001  # a broken cache must not break the model call
-                error = redact(str(failure)) or type(failure).__name__
+                error = detail(failure)
             ended = self.lookup_ended = time.perf_counter()
-        generations = list(found) if isinstance(found, list) and found else None
+        generations = _usable(found)
         if observed:
             seen = observed[-1]
             self.record = Lookup(
                 seen.outcome, seen.key, ended - began, seen.age_s, seen.expired_for_s, seen.model_time_s, seen.error
             )
         else:
-            outcome: Outcome = "error" if error else "hit" if generations else "miss"
+            outcome: Outcome = "error" if error else "hit" if generations else "corrupt" if found else "miss"
             self.record = Lookup(outcome, cache_key(prompt, llm_string), ended - began, error=error)
         self.detail = self.record.error
         self.generations = generations or ()
@@ -82,7 +82,7 @@ class ObservedCache(BaseCache):
                 self.inner.update(prompt, self._qualified(llm_string), return_val)
                 self.stored = True
             except Exception as failure:  # noqa: BLE001  # the answer was paid for and must reach the caller
-                self.not_stored, self.detail = "error", redact(str(failure)) or type(failure).__name__
+                self.not_stored, self.detail = "error", detail(failure)
         self.store_s = time.perf_counter() - began
         if observed is not None and observed.stores:
             store = observed.stores[-1]
@@ -101,3 +101,10 @@ class ObservedCache(BaseCache):
         if isinstance(self.inner, CacheBackend) or not self._namespace:
             return llm_string
         return f"{self._namespace}\n{llm_string}"
+
+
+def _usable(found: object) -> list[Generation] | None:
+    """What LangChain takes for a hit: a list, and nothing in it but generations."""
+    if not isinstance(found, list) or not found:
+        return None
+    return list(found) if all(isinstance(each, Generation) for each in found) else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from genai_prices import Usage, calc_price
+from genai_prices.types import PriceCalculation
 
 from lab.settings import PriceSettings
 
@@ -19,14 +20,20 @@ class Prices:
     def __init__(self, overrides: Mapping[str, PriceSettings] | None = None) -> None:
         self._overrides = dict(overrides or {})
 
-    def cost_usd(self, model: str, input_tokens: int, output_tokens: int) -> float | None:
-        """The price of that many tokens; None where no price is known for the model."""
+    def cost_usd(
+        self, model: str, input_tokens: int, output_tokens: int, server_url: str | None = None
+    ) -> float | None:
+        """The price of that many tokens; None where no price is known for the model.
+
+        A server whose address the price list does not know (a gateway, one's own machine) is priced as OpenAI where it
+        has a model of that name, and not at all otherwise: a model that runs at home costs nobody's list price.
+        """
         override = self._overrides.get(model)
         if override is not None:
             return (
                 input_tokens * override.input_usd_per_million + output_tokens * override.output_usd_per_million
             ) / 1_000_000
-        prices = _listed_usd_per_token(model)
+        prices = _listed_usd_per_token(model, server_url)
         return None if prices is None else input_tokens * prices[0] + output_tokens * prices[1]
 
 
@@ -36,10 +43,18 @@ def estimated_tokens(text: str) -> int:
 
 
 @lru_cache(maxsize=1000)
-def _listed_usd_per_token(model: str) -> tuple[float, float] | None:
+def _listed_usd_per_token(model: str, server_url: str | None) -> tuple[float, float] | None:
+    if server_url is None:
+        return _per_token(lambda usage: calc_price(usage, model))
+    return _per_token(lambda usage: calc_price(usage, model, provider_api_url=server_url)) or _per_token(
+        lambda usage: calc_price(usage, model, provider_id="openai")
+    )
+
+
+def _per_token(price_of: Callable[[Usage], PriceCalculation]) -> tuple[float, float] | None:
     try:
-        input_price = calc_price(Usage(input_tokens=1000, output_tokens=0), model).total_price
-        output_price = calc_price(Usage(input_tokens=0, output_tokens=1000), model).total_price
+        input_price = price_of(Usage(input_tokens=1000, output_tokens=0)).total_price
+        output_price = price_of(Usage(input_tokens=0, output_tokens=1000)).total_price
     except (LookupError, ValueError):
         return None
     return float(input_price) / 1000, float(output_price) / 1000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
-    AnyHttpUrl,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,6 +17,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from cache_backends.readable import redact
 
 CONFIG_VARIABLE = "LLM_CACHE_LAB_CONFIG"
 """Environment variable that names another settings file than `config.yaml`."""
@@ -31,7 +33,8 @@ class SettingsError(Exception):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # hide_input_in_errors: an error's own text would repeat a key that stands in the wrong place
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class SimulatedSettings(_Section):
@@ -56,12 +59,19 @@ class EndpointSettings(_Section):
     needs_key: bool = True
     timeout_s: float = Field(60, gt=0, le=3600)
     max_retries: int = Field(0, ge=0, le=10)
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="longest answer that is asked for")
     stream_usage: bool = True
 
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        AnyHttpUrl(value)
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or any(character.isspace() or not character.isprintable() for character in value):
+            raise ValueError("give an address such as 'http://localhost:11434/v1'")
         return value.rstrip("/")
 
 
@@ -98,7 +108,7 @@ class HistorySettings(_Section):
 class Settings(_Section):
     """All settings. `{data_dir}` in a strategy's URL or options stands for the data folder."""
 
-    data_dir: Path = Path("data")
+    data_dir: Path = Field(Path("data"), description="where histories and stores lie; ~ is the home folder")
     sharing: Literal["shared", "private"] = "shared"
     max_prompt_chars: int = Field(100_000, ge=100, le=10_000_000)
     simulated: SimulatedSettings = SimulatedSettings()
@@ -106,6 +116,17 @@ class Settings(_Section):
     strategies: list[StrategySettings] = Field(default_factory=lambda: list(_default_strategies()), min_length=1)
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     history: HistorySettings = HistorySettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _is_a_path(cls, value: Path) -> Path:
+        if "\0" in str(value):
+            raise ValueError("give the path of a folder, without NUL characters")
+        try:
+            str(value).encode()
+            return value.expanduser()
+        except (RuntimeError, UnicodeEncodeError) as error:
+            raise ValueError(f"give the path of a folder ({error})") from None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
@@ -157,19 +178,21 @@ def config_path() -> Path:
 
 def load_settings(path: Path | None = None) -> Settings:
     """The settings in a file; the defaults where there is none. Raises `SettingsError` in a sentence."""
+    named = os.environ.get(CONFIG_VARIABLE)
     path = config_path() if path is None else path
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        if os.environ.get(CONFIG_VARIABLE):
+        if named and path == Path(named):
             raise SettingsError(f"{CONFIG_VARIABLE} names {path}, and there is no such file.") from None
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} can't be read: {error}.") from error
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {_one_line(str(error))}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path} is not UTF-8 text: byte {error.start + 1} can't be read. Save it as UTF-8."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+    values = _parsed(path, text)
     if values is None:
         return Settings()
     if not isinstance(values, dict):
@@ -179,19 +202,71 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join([f"{path} has a mistake:", *_sentences(error)])) from error
+        sentences = _sentences(error)
+    except RecursionError:
+        sentences = ["the whole file: it is nested too deeply."]
+    raise SettingsError("\n".join([f"{path} has {'a mistake' if len(sentences) == 1 else 'mistakes'}:", *sentences]))
+
+
+def _parsed(path: Path, text: str) -> object:
+    """What the YAML says. A value that is no date or number, though it looks like one, is a ValueError there."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {_one_line(_without_source(error))}.") from None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {_one_line(str(error))[:200]}.") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, where YAML libraries silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """One mapping of the file."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _without_source(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself: a key may stand in it."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        where = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        return ", ".join(filter(None, (error.context, error.problem, where)))
+    return str(error)
+
+
+ALLOWED: dict[str, str] = {
+    "name": "use 1 to 40 small letters, digits, dashes and underscores, beginning with a letter or digit",
+    "langchain": "give the dotted path of a class, such as langchain_core.caches.InMemoryCache",
+}
+"""What is allowed where pydantic would show a regular expression."""
+OPTION = "use a text, a number, true, false or null"
+"""What is allowed where pydantic would name each type in a sentence of its own."""
 
 
 def _sentences(error: ValidationError) -> list[str]:
-    sentences = []
+    sentences: dict[str, None] = {}
     for mistake in error.errors(include_url=False, include_context=True):
-        place = ".".join(str(part) for part in mistake["loc"]) or "the whole file"
+        location = tuple(part for part in mistake["loc"] if part != "[key]")
+        is_option = len(location) > 4 and location[2] == "options"
+        location = location[:4] if is_option else location
+        place = _one_line(".".join(str(part) for part in location))[:200] or "the whole file"
         if mistake["type"] == "extra_forbidden":
-            sentences.append(f"{place}: unknown key. Known here: {', '.join(_known_keys(mistake['loc']))}.")
+            sentences[f"{place}: unknown key. Known here: {', '.join(_known_keys(location))}."] = None
             continue
-        value = "" if _is_secret(mistake["loc"]) or mistake["type"] == "missing" else _shown(mistake["input"])
-        sentences.append(f"{place}{value}: {mistake['msg'].removeprefix('Value error, ')}.")
-    return sentences
+        message = OPTION if is_option else mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "string_pattern_mismatch":
+            message = ALLOWED.get(str(location[-1]), message)
+        value = "" if _is_secret(location) or mistake["type"] == "missing" else _shown(mistake["input"])
+        sentences[f"{place}{value}: {_one_line(redact(message))}."] = None
+    return list(sentences)
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -207,13 +282,14 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _is_secret(location: tuple[int | str, ...]) -> bool:
-    return "api_key" in location
+    named = str(location[-1]).lower() if "options" in location else ""
+    return "api_key" in location or any(word in named for word in ("key", "secret", "password", "token"))
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, dict | list | BaseModel):
+    if isinstance(value, dict | list | tuple | set | BaseModel):
         return ""
-    return f" is {_one_line(str(value))[:80]!r}"
+    return f" is {redact(_one_line(str(value)[:1000]))[:80]!r}"
 
 
 def _one_line(text: str) -> str:

@@ -10,13 +10,15 @@ from typing import Literal
 
 Language = Literal["en", "pt"]
 
+# Without words that both languages have: "a", "as", "no", "do", "me", "for".
 _PORTUGUESE = re.compile(
-    r"\b(?:quem|foi|qual|quais|como|porque|por|que|onde|quando|o|a|os|as|um|uma|de|do|da|dos|das|em|no|na|nos|nas|e|é|são|"
-    r"me|fale|sobre|explique|resuma|escreva|conte|diga|faça|para|com|você|pode|meu|minha|seu|sua|mais|não)\b"
+    r"\b(?:quem|foi|qual|quais|como|porque|por|que|onde|quando|o|os|um|uma|de|da|dos|das|em|na|nos|nas|e|é|são|isso|"
+    r"fale|sobre|explique|resuma|resumo|escreva|conte|diga|faça|liste|traduza|compare|para|com|você|pode|meu|minha|seu|"
+    r"sua|mais|não|bom|boa|dia|olá|obrigado)\b"
 )
 _ENGLISH = re.compile(
     r"\b(?:who|was|what|which|how|why|where|when|the|an|of|in|on|and|is|are|were|tell|about|explain|summari[sz]e|write|"
-    r"say|for|with|you|can|my|your|more|not|does|did)\b"
+    r"say|with|you|can|my|your|more|not|does|did|give|make|list|name|translate|compare|to|it|if|hello|please|thanks)\b"
 )
 _ACCENTED = re.compile("[ãõçáéíóúâêô]")
 

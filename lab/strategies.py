@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from langchain_core.caches import BaseCache
 
-from cache_backends import CacheBackend, CacheError, open_cache
+from cache_backends import CacheBackend, CacheConfigError, CacheError, open_cache
 from cache_backends.readable import redact
 from lab.settings import Settings, StrategySettings
 
@@ -43,13 +44,21 @@ class _Failed:
 class Strategies:
     """All strategies of the settings, by name, "no cache" first."""
 
-    def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = {strategy.name: strategy for strategy in settings.strategies}
         self._data_dir = str(settings.data_dir)
+        self._clock = clock
         self._monotonic = monotonic
         self._opened: dict[tuple[str, str], BaseCache] = {}
         self._failed: dict[str, _Failed] = {}
-        self._lock = threading.RLock()
+        # One each: a store that takes seconds to open (a locked file, an import) holds up nobody who uses another.
+        self._locks = {name: threading.RLock() for name in self._settings}
 
     @property
     def names(self) -> list[str]:
@@ -79,7 +88,11 @@ class Strategies:
             return Strategy(name, None, namespace)
         cache = self._open(name, namespace)
         if isinstance(cache, CacheBackend):
-            cache = cache.view(namespace=namespace) if ttl_s is None else cache.view(namespace=namespace, ttl=ttl_s)
+            try:
+                cache = cache.view(namespace=namespace)
+                cache = cache if ttl_s is None else cache.view(ttl=ttl_s)
+            except CacheConfigError as error:
+                raise StrategyUnavailableError(str(error)) from error
         return Strategy(name, cache, namespace)
 
     def problem(self, name: str) -> str | None:
@@ -103,26 +116,32 @@ class Strategies:
         """Do to a namespace what a new process would find: memory is empty, the others are opened anew.
 
         What is in flight keeps its handle, so that nothing that was paid for is lost.
+        Raises `StrategyUnavailableError`.
         """
         if name == NO_CACHE:
             return
-        with self._lock:
+        with self._locks[name]:
             cache = self._open(name, namespace)
             if isinstance(cache, CacheBackend) and not cache.survives_restart:
-                cache.view(namespace=namespace).clear()
+                _empty(cache.view(namespace=namespace))
+            elif not self._settings[name].survives_restart:
+                _empty(cache)  # and kept: a request in flight stores into it
             else:
                 self._opened.pop(self._place(name, namespace), None)
 
     def forget(self, name: str, namespace: str, key: str) -> bool:
-        """Remove one entry of one of our caches; whether it was there."""
+        """Remove one entry of one of our caches; whether it was there. Raises `StrategyUnavailableError`."""
         cache = self.get(name, namespace).cache
-        return isinstance(cache, CacheBackend) and cache.delete(key) > 0
+        try:
+            return isinstance(cache, CacheBackend) and cache.delete(key) > 0
+        except (CacheError, OSError) as error:
+            raise StrategyUnavailableError(redact(str(error))) from error
 
     def remove_namespace(self, name: str, namespace: str) -> None:
-        """Remove every entry of a namespace of one of our caches."""
+        """Remove every entry of a namespace of one of our caches. Raises `StrategyUnavailableError`."""
         cache = self.get(name, namespace).cache
         if isinstance(cache, CacheBackend):
-            cache.clear()
+            _empty(cache)
 
     def _place(self, name: str, namespace: str) -> tuple[str, str]:
         """LangChain's caches in memory know no namespaces, so that each namespace gets one of its own."""
@@ -132,7 +151,7 @@ class Strategies:
 
     def _open(self, name: str, namespace: str) -> BaseCache:
         place = self._place(name, namespace)
-        with self._lock:
+        with self._locks[name]:
             opened = self._opened.get(place)
             if opened is not None:
                 return opened
@@ -151,14 +170,17 @@ class Strategies:
     def _create(self, settings: StrategySettings) -> BaseCache:
         if settings.url is not None:
             options = {name: value for name, value in settings.options.items() if value is not None}
-            return open_cache(settings.url.replace("{data_dir}", self._data_dir), **options)
+            return open_cache(settings.url.replace("{data_dir}", quote(self._data_dir)), **options, clock=self._clock)
         return self._create_langchain(settings)
 
     def _create_langchain(self, settings: StrategySettings) -> BaseCache:
         assert settings.langchain is not None
         os.makedirs(self._data_dir, mode=0o700, exist_ok=True)
         module_name, _, class_name = settings.langchain.rpartition(".")
-        cache_class = getattr(importlib.import_module(module_name), class_name)
+        try:
+            cache_class = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError) as error:
+            raise CacheError(f"{settings.langchain} can't be imported: {error}.") from error
         if not (isinstance(cache_class, type) and issubclass(cache_class, BaseCache)):
             raise CacheError(f"{settings.langchain} is no LangChain cache (a subclass of BaseCache).")
         options = {
@@ -167,3 +189,10 @@ class Strategies:
         }
         cache: BaseCache = cache_class(**options)
         return cache
+
+
+def _empty(cache: BaseCache) -> None:
+    try:
+        cache.clear()
+    except Exception as error:
+        raise StrategyUnavailableError(redact(str(error)) or type(error).__name__) from error

@@ -107,7 +107,8 @@ def _show_comparison(steps: list[DemoStep]) -> None:
         if step.measurement is not None and step.measurement.total_s > 0
     ]
     if rows:
-        st.altair_chart(demo_chart(pd.DataFrame(rows), words.outcome), key="demo_chart", alt=_conclusion(steps))
+        with st.container(key="demo_chart"):
+            st.altair_chart(demo_chart(pd.DataFrame(rows), words.outcome), key="demo_points", alt=_conclusion(steps))
 
 
 def _conclusion(steps: list[DemoStep]) -> str:

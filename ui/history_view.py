@@ -18,7 +18,7 @@ from ui.language import _, language, ngettext
 from ui.numbers import DASH, ago, count, duration, money, of, ratio, times
 from ui.session import laboratory, scope
 
-FIGURE_WIDTHS = (0.8, 0.9, 1, 1, 1, 1.4)
+FIGURE_WIDTHS = (0.82, 0.92, 1, 1.06, 1, 1.3)
 TABLE_ROWS = 200
 TABLE_HEIGHT = 320
 ROW_HEIGHT = 35
@@ -31,8 +31,9 @@ def show_key_figures() -> None:
     """One row that answers how much faster, how much saved, on how many requests."""
     totals = _totals(laboratory().history, scope(), _version())
     by_hits = ngettext("by {n} hit", "by {n} hits", totals.hits).format(n=count(totals.hits))
+    failed = ngettext("{n} failed", "{n} failed", totals.failures).format(n=count(totals.failures))
     figures = (
-        (_("Requests"), count(totals.requests), _("{n} failed").format(n=count(totals.failures))),
+        (_("Requests"), count(totals.requests), failed),
         (_("Hit ratio"), ratio(totals.hits, totals.lookups), of(totals.hits, totals.lookups)),
         (_("Median hit"), duration(totals.median_hit_s), f"n = {count(totals.hits)}"),
         (_("Median miss"), duration(totals.median_miss_s), f"n = {count(totals.misses_answered)}"),
@@ -107,8 +108,8 @@ def _show_table(lab: Laboratory, version: int) -> None:
                 "lookup_s": st.column_config.NumberColumn(_("Lookup"), width="small"),
                 "model_s": st.column_config.NumberColumn(_("Model"), width="small"),
                 "store_s": st.column_config.NumberColumn(_("Store"), width="small"),
-                "saved_s": st.column_config.NumberColumn(_("Time saved"), width="small"),
-                "saved_usd": st.column_config.NumberColumn(_("Money saved"), width="small"),
+                "saved_s": st.column_config.NumberColumn(_("Time saved"), width=105),
+                "saved_usd": st.column_config.NumberColumn(_("Money saved"), width=105),
                 "asked_at": st.column_config.NumberColumn(_("Asked")),
                 "model": st.column_config.TextColumn(_("Model asked")),
                 "failure": st.column_config.TextColumn(_("What failed")),

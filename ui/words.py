@@ -101,7 +101,7 @@ def failure(kind: FailureKind) -> str:
         "rate_limited": _("The server gets too many requests just now."),
         "quota_used_up": _("The account behind this key has used up its quota. Check its plan and billing."),
         "wrong_key": _("The server does not accept this key. Check that it is complete and belongs to this server."),
-        "no_key": _("This model needs a key. Type one in the side bar, or choose the simulated model."),
+        "no_key": _("This model needs a key. Type one in the field above, or choose the simulated model."),
         "not_allowed": _("The key is not allowed to use this model."),
         "unknown_model": _("The server does not know this model, or its address is wrong."),
         "prompt_too_long": _("The prompt is too long for this model. Shorten it."),
@@ -116,7 +116,7 @@ def failure(kind: FailureKind) -> str:
         "other": _("The model could not be asked."),
     }[kind]
     if kind in RETRY_HELPS:
-        return f"{what} {_('Trying again may help.')}"
+        return what + " " + _("Trying again may help.")
     return what
 
 
