@@ -6,7 +6,7 @@ from ui.answer_card import show_newest
 from ui.ask_state import settle
 from ui.controls import action_row, prompt_row, settings_row
 from ui.demo_view import demo_button, show_demo
-from ui.history_view import show_history, show_key_figures
+from ui.history_view import show_history
 from ui.language import _
 from ui.notices import show_notices
 
@@ -24,5 +24,4 @@ prompt_row()
 settle()
 action_row()
 show_newest()
-show_key_figures()
 show_history()

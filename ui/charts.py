@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import altair as alt
 import pandas as pd
+import streamlit as st
+from altair import Undefined
 
 from ui.colours import outcome_colour, strategy_colour, strategy_shape
 from ui.language import _
@@ -17,12 +19,24 @@ POINT_SIZE = 60
 NEUTRAL = "#868D9A"
 """For what has a shape but no colour of its own; seen on both backgrounds."""
 Label = Callable[[str], str]
+"""Names something in the session's language."""
 
 SECONDS_AXIS = (
     "datum.value >= 1 ? format(datum.value, ',') + ' s' : "
     "datum.value >= 0.001 ? format(datum.value * 1000, ',') + ' ms' : format(datum.value * 1000000, ',') + ' µs'"
 )
 POWERS_OF_TEN = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000]
+
+
+def draw(chart: alt.Chart, *, key: str, alt: str) -> None:
+    """Show a chart whose data changes from run to run.
+
+    `st.altair_chart` names the data by its content, so that new data make a new chart in the browser (60 ms); here they
+    go into the one that is there.
+    """
+    data, without_data = chart.data, chart.copy(deep=False)
+    without_data.data = Undefined
+    st.vega_lite_chart(data, without_data.to_dict(), key=key, alt=alt)
 
 
 def latency_chart(
@@ -33,8 +47,8 @@ def latency_chart(
     `points` is what `History.latencies` gives; `strategies` are all names in the order of the settings.
     """
     shown = points[points["total_s"] > 0].assign(
-        strategy_label=lambda frame: frame["strategy"].map(strategy_label),
-        outcome_label=lambda frame: frame["outcome"].map(outcome_label),
+        strategy_label=lambda frame: _named(frame["strategy"], strategy_label),
+        outcome_label=lambda frame: _named(frame["outcome"], outcome_label),
         time_label=lambda frame: frame["total_s"].map(duration),
         number_label=lambda frame: frame["request"].map(count),
         of_label=lambda frame: frame["requests"].map(count),
@@ -79,7 +93,7 @@ def latency_chart(
 def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label: Label) -> alt.Chart:
     """Running hit ratio of each strategy. `points` is what `History.hit_ratios` gives."""
     shown = points.assign(
-        strategy_label=points["strategy"].map(strategy_label),
+        strategy_label=_named(points["strategy"], strategy_label),
         ratio_label=[ratio(hits, lookups) for hits, lookups in zip(points["hits"], points["lookups"], strict=True)],
         of_label=[
             f"{count(hits)} / {count(lookups)}" for hits, lookups in zip(points["hits"], points["lookups"], strict=True)
@@ -114,7 +128,7 @@ def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label:
 def demo_chart(steps: pd.DataFrame, outcome_label: Label) -> alt.LayerChart:
     """The steps of the guided demo side by side: `step_label, outcome, total_s`, in their order."""
     shown = steps.assign(
-        outcome_label=steps["outcome"].map(outcome_label),
+        outcome_label=_named(steps["outcome"], outcome_label),
         time_label=[
             f"{duration(total_s)} · {outcome_label(name)}"
             for total_s, name in zip(steps["total_s"], steps["outcome"], strict=True)
@@ -151,7 +165,9 @@ def _seconds_axis(
     field: str, channel: type[alt.X] | type[alt.Y], values: pd.Series, room: float = 1.0
 ) -> alt.X | alt.Y:
     """A log axis in seconds whose marks are powers of ten, with room for labels beyond the largest value."""
-    low, high = (10 ** math.floor(math.log10(values.min())), 10 ** math.ceil(math.log10(values.max() * room)))
+    lowest = math.floor(math.log10(values.min()))
+    highest = max(lowest + 1, math.ceil(math.log10(values.max() * room)))
+    low, high = 10.0**lowest, 10.0**highest
     return channel(
         f"{field}:Q",
         title=_("Total time (log scale, lower is better)"),
@@ -168,3 +184,8 @@ def _strategy_colours(present: list[str], strategies: list[str], label: Label) -
             domain=[label(name) for name in present], range=[strategy_colour(name, strategies) for name in present]
         ),
     )
+
+
+def _named(values: pd.Series, label: Label) -> pd.Series:
+    """Each value's name, asked for once a value and not once a row."""
+    return values.map({value: label(value) for value in values.unique()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import io
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,8 +19,20 @@ LANGUAGE_KEY = "lang"
 LOCALES = Path(__file__).parent.parent / "locales"
 
 
+_of_this_run: ContextVar[str | None] = ContextVar("language_of_this_run", default=None)
+
+
+def begin_run() -> None:
+    """Look the language up once for this run of the script: a page asks for it thousands of times."""
+    _of_this_run.set(None)
+    _of_this_run.set(language())
+
+
 def language() -> str:
     """The code of this session's language: what was chosen, else what the browser asks for."""
+    known = _of_this_run.get()
+    if known is not None:
+        return known
     chosen = st.session_state.get(LANGUAGE_KEY)
     return chosen if chosen in LANGUAGES else browser_language(st.context.locale)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from ui.language import _, babel_locale
 
@@ -15,15 +16,15 @@ SIGNIFICANT = 3
 
 def count(number: int) -> str:
     """A whole number with the language's separators."""
-    return str(format_decimal(number, locale=babel_locale()))
+    return _localized(f"{number:,}")
 
 
 def decimal(value: float, significant: int = SIGNIFICANT) -> str:
     """A number with so many significant digits, never in scientific notation."""
     if value == 0 or not math.isfinite(value):
-        return str(format_decimal(0, locale=babel_locale()))
+        return "0"
     places = max(0, significant - 1 - math.floor(math.log10(abs(value))))
-    return str(format_decimal(round(value, places), format=f"#,##0.{'0' * places}", locale=babel_locale()))
+    return _localized(f"{value:,.{places}f}")
 
 
 def duration(seconds: float | None) -> str:
@@ -47,7 +48,7 @@ def money(usd: float | None) -> str:
     if usd is None:
         return DASH
     if usd == 0 or abs(usd) >= 1:
-        return f"US$ {format_decimal(usd, format='#,##0.00', locale=babel_locale())}"
+        return f"US$ {_localized(f'{usd:,.2f}')}"
     return f"US$ {decimal(usd, 2)}"
 
 
@@ -55,9 +56,7 @@ def ratio(part: int, whole: int) -> str:
     """Per cent, or a dash where there is nothing to take it of."""
     if not whole:
         return DASH
-    return str(
-        format_percent(part / whole, format="#,##0.0 %" if 0 < part < whole else "#,##0 %", locale=babel_locale())
-    )
+    return _localized(f"{100 * part / whole:,.{1 if 0 < part < whole else 0}f} %")
 
 
 def of(part: int, whole: int) -> str:
@@ -81,5 +80,17 @@ def ago(seconds: float) -> str:
 
 
 def times(factor: float) -> str:
-    """How many times as much, with two digits."""
-    return f"{decimal(factor, 2) if factor < 100 else count(round(factor))}×"
+    """How many times as much: two digits below a hundred, else three, since more would be chance."""
+    if factor < 100:
+        return f"{decimal(factor, 2)}×"
+    return f"{count(int(round(factor, 2 - math.floor(math.log10(factor)))))}×"
+
+
+def _localized(english: str) -> str:
+    """A number in Python's format with the separators of the session's language: babel's formatting takes 40 µs."""
+    return english.translate(_separators(babel_locale()))
+
+
+@lru_cache
+def _separators(locale: str) -> dict[int, str]:
+    return {ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)}

@@ -5,8 +5,9 @@ from pathlib import Path
 import streamlit as st
 
 from lab.settings import SettingsError
-from ui.language import LANGUAGE_KEY, LANGUAGES, _, browser_language, language
+from ui.language import LANGUAGE_KEY, LANGUAGES, _, begin_run, browser_language, language
 from ui.links import choose_from_link, keep_in_link
+from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 SIDEBAR_WIDTH = 250  # pixels: as narrow as the language switch allows, since the page needs the room on a projector
@@ -16,6 +17,7 @@ ICON = Path(__file__).parent / "icon.png"
 st.set_page_config(page_title="LLM Cache Lab", page_icon=str(ICON), layout="wide", initial_sidebar_state=SIDEBAR_WIDTH)
 
 choose_from_link(LANGUAGE_KEY, list(LANGUAGES), browser_language(st.context.locale))
+begin_run()
 
 page = st.navigation(
     [
@@ -44,7 +46,7 @@ try:
     laboratory()
 except SettingsError as error:
     st.title(_("The settings have a mistake"))
-    st.error(str(error).replace("\n", "\n\n"), icon=":material/settings_alert:")
+    st.error("\n\n".join(map(shown_in_line, str(error).splitlines())), icon=":material/settings_alert:")
     st.caption(_("Correct the file and reload this page. Nothing that is stored was touched."))
     st.stop()
 

@@ -1,0 +1,1 @@
+"""Measurements of the caches and of the app: `make bench`."""

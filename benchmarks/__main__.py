@@ -1,0 +1,34 @@
+"""Run every benchmark, print the tables and keep them in `benchmarks/results.md`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks import backends, imports, machine, page
+from benchmarks.tables import Table
+
+RESULTS = Path(__file__).parent / "results.md"
+BENCHMARKS = {"backends": backends.measure, "imports": imports.measure, "page": page.measure}
+
+
+def main() -> None:
+    """Measure what was asked for, all by default; only a whole run replaces the results that are kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=[], help=f"of: {', '.join(BENCHMARKS)}")
+    chosen = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in chosen if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}. Known: {', '.join(BENCHMARKS)}")
+    tables: list[Table] = []
+    for name in chosen:
+        for table in BENCHMARKS[name]():
+            print(table.markdown(), flush=True)
+            tables.append(table)
+    if set(chosen) == set(BENCHMARKS):
+        RESULTS.write_text("\n".join(["# Results\n", machine.description(), *(each.markdown() for each in tables)]))
+        print(f"Kept in {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
