@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from cache_backends.forks import tell_after_fork
+from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.records import Outcome
 
 REMEMBERED_TIMES = 10_000
 """Newest lookups and stores whose times are kept for percentiles (80 kB each)."""
 
 
-class Counters:
+class Counters(Forkable):
     """Counts since the process began, shared by all views of a store. Reading needs no lock."""
 
     def __init__(self) -> None:
@@ -31,9 +31,9 @@ class Counters:
         self._lookup_times_s: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._store_times_s: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._lock = threading.Lock()
-        tell_after_fork(self)
+        tell_of_forks(self)
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """A thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 

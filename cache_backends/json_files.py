@@ -29,7 +29,7 @@ from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.file_lock import lock_if_free
-from cache_backends.forks import tell_after_fork
+from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.records import CacheEntry
 from cache_backends.summaries import entry_row, whole_entry
 
@@ -42,7 +42,7 @@ LIMIT_CHECKS = 100
 """`max_entries` is checked every `max_entries / LIMIT_CHECKS` stores: counting costs more than storing."""
 
 
-class JSONStore:
+class JSONStore(Forkable):
     """What the views of one folder share: where it is, and uses not yet written."""
 
     def __init__(self, root: Path) -> None:
@@ -51,7 +51,7 @@ class JSONStore:
         self.unwritten_uses: dict[Path, tuple[int, float]] = {}
         self.stores_since_check: float = math.inf  # a process that stores little must check too
         self.closed = False
-        tell_after_fork(self)
+        tell_of_forks(self)
         try:
             if root.exists() and not root.is_dir():
                 raise CacheConfigError(f"{root} is a file. Name a folder for the JSON cache.")
@@ -61,7 +61,7 @@ class JSONStore:
         except OSError as error:
             raise CacheUnavailableError(f"{root} can't be used for the JSON cache: {error.strerror}.") from error
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """What was not written yet, the parent writes."""
         self.lock = threading.Lock()
         self.unwritten_uses = {}

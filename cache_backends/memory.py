@@ -14,7 +14,7 @@ from cache_backends.base import CacheBackend, Found, StoredEntry
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheUnavailableError
-from cache_backends.forks import tell_after_fork
+from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.records import CacheEntry
 from cache_backends.summaries import entry_row, whole_entry
 
@@ -28,16 +28,16 @@ class Held:
     hits: int = 0
 
 
-class MemoryStore:
+class MemoryStore(Forkable):
     """The entries of all namespaces, least recently used first, behind one lock."""
 
     def __init__(self) -> None:
         self.held: OrderedDict[tuple[str, str], Held] = OrderedDict()
         self.lock = threading.RLock()
         self.closed = False
-        tell_after_fork(self)
+        tell_of_forks(self)
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """The child has a copy of the entries, and a lock that none of its threads holds."""
         self.lock = threading.RLock()
 

@@ -20,7 +20,7 @@ from cache_backends.base import CacheBackend, Found, StoredEntry
 from cache_backends.browse import Row
 from cache_backends.codec import decode, seal, unseal
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
-from cache_backends.forks import tell_after_fork
+from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.readable import message_prompt, single_message
 from cache_backends.records import CacheEntry
 from cache_backends.sqlite_file import Schema, SQLiteFile
@@ -95,7 +95,7 @@ WHOLE_TYPES: tuple[type | UnionType, ...] = (
 )
 
 
-class SQLiteStore:
+class SQLiteStore(Forkable):
     """What the views of one SQLite cache share: the file, and uses not yet written."""
 
     def __init__(self, path: Path) -> None:
@@ -103,9 +103,9 @@ class SQLiteStore:
         self.unwritten_uses: dict[tuple[str, str], tuple[int, float]] = {}
         self.lock = threading.Lock()
         self.stores_since_check: float = math.inf  # a process that stores little must check too
-        tell_after_fork(self)
+        tell_of_forks(self)
 
-    def after_fork(self) -> None:
+    def after_fork_in_child(self) -> None:
         """What was not written yet, the parent writes."""
         self.lock = threading.Lock()
         self.unwritten_uses = {}

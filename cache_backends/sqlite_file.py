@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,12 +23,15 @@ import apsw
 
 from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError
 from cache_backends.file_lock import file_lock
-from cache_backends.forks import tell_after_fork
+from cache_backends.forks import Forkable, tell_of_forks
 
 logger = logging.getLogger("cache_backends")
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a writer waits for another process's transaction."""
+
+FORK_WAIT_S = 1.0
+"""How long a fork waits for connections that other threads are using."""
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
@@ -50,7 +54,7 @@ class _Connection(apsw.Connection):
     inode: int
 
 
-class SQLiteFile:
+class SQLiteFile(Forkable):
     """Connections to one SQLite file, taken and given back, never used by two threads at once."""
 
     _creating: ClassVar[threading.Lock] = threading.Lock()
@@ -60,11 +64,13 @@ class SQLiteFile:
         self.schema = schema
         self.notices: list[str] = []
         self._idle: deque[_Connection] = deque()
-        self._left_to_parent: list[deque[_Connection]] = []
+        self._opened: set[_Connection] = set()
+        self._left_to_parent: list[set[_Connection]] = []
+        self._forker: int | None = None
         self._inode: int | None = None
         self._closed = False
         self._lock = threading.RLock()
-        tell_after_fork(self)
+        tell_of_forks(self)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.is_dir():
@@ -115,19 +121,40 @@ class SQLiteFile:
         if connection.inode == self._inode and not self._closed:
             self._idle.append(connection)
         else:
-            with contextlib.suppress(apsw.Error):
-                connection.close()
+            self._close_connection(connection)
 
     def close(self) -> None:
         """Close all idle connections; whoever asks afterwards is refused."""
         self._closed = True
         self._drop_connections()
 
-    def after_fork(self) -> None:
-        """Never touch the parent's connections again, not even to close them."""
+    def before_fork(self) -> None:
+        """Close all connections, those in use as they are given back.
+
+        SQLite keeps account of its locks by process and file. A child that inherits the account has no locks: other
+        processes then remove the log it writes to, or a lock that one of its parent's threads held stays for ever
+        (https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_).
+        """
+        if not self._lock.acquire(timeout=FORK_WAIT_S):
+            return
+        self._forker = threading.get_ident()
+        deadline = time.monotonic() + FORK_WAIT_S
+        while self._opened and time.monotonic() < deadline:
+            self._drop_connections()
+            time.sleep(0.0005)
+
+    def after_fork_in_parent(self) -> None:
+        """Let connections be opened again."""
+        if self._forker == threading.get_ident():
+            self._forker = None
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Never touch a connection of the parent again, not even to close it."""
         SQLiteFile._creating = threading.Lock()
-        self._left_to_parent.append(self._idle)
-        self._idle = deque()
+        self._left_to_parent.append(self._opened)
+        self._opened, self._idle = set(), deque()
+        self._forker = None
         self._lock = threading.RLock()
 
     @property
@@ -137,8 +164,13 @@ class SQLiteFile:
 
     def _drop_connections(self) -> None:
         while self._idle:
-            with contextlib.suppress(IndexError, apsw.Error):
-                self._idle.pop().close()
+            with contextlib.suppress(IndexError):
+                self._close_connection(self._idle.pop())
+
+    def _close_connection(self, connection: _Connection) -> None:
+        with contextlib.suppress(apsw.Error):
+            connection.close()
+        self._opened.discard(connection)
 
     def _open(self) -> _Connection:
         if self._closed:
@@ -169,6 +201,7 @@ class SQLiteFile:
         except BaseException:
             connection.close()
             raise
+        self._opened.add(connection)
         return connection
 
     def _create_if_missing(self) -> None:

@@ -16,7 +16,16 @@ KINDS_BY_NAME: tuple[tuple[FailureKind, frozenset[str]], ...] = (
     ("timeout", frozenset({"APITimeoutError", "TimeoutException", "TimeoutError"})),
     (
         "unreachable",
-        frozenset({"ConnectError", "ProxyError", "UnsupportedProtocol", "gaierror", "ConnectionRefusedError"}),
+        frozenset(
+            {
+                "ConnectError",
+                "ProxyError",
+                "UnsupportedProtocol",
+                "TooManyRedirects",
+                "gaierror",
+                "ConnectionRefusedError",
+            }
+        ),
     ),
     (
         "connection_lost",

@@ -75,9 +75,8 @@ class Job(Generic[P, T]):
         except Exception as error:  # a job's error is its result, shown where it was begun
             logger.exception("a job failed")
             self.error = error
-        except BaseException as error:  # such as SystemExit: it ends this thread, and nobody may wait for it for ever
+        except BaseException as error:  # noqa: BLE001  # such as SystemExit: the thread ends here either way
             self.error = RuntimeError(f"The work was ended by {type(error).__name__}.")
-            raise
         finally:
             self._finished.set()
 

@@ -196,9 +196,8 @@ def load_settings(path: Path | None = None) -> Settings:
     if values is None:
         return Settings()
     if not isinstance(values, dict):
-        raise SettingsError(
-            f"{path} must hold keys and values such as 'data_dir: data', not a {type(values).__name__}."
-        )
+        what = "a list" if isinstance(values, list) else "a single value"
+        raise SettingsError(f"{path} must hold keys and values such as 'data_dir: data', not {what}.")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -244,9 +243,10 @@ def _without_source(error: yaml.YAMLError) -> str:
 
 ALLOWED: dict[str, str] = {
     "name": "use 1 to 40 small letters, digits, dashes and underscores, beginning with a letter or digit",
+    "data_dir": "give the path of a folder",
     "langchain": "give the dotted path of a class, such as langchain_core.caches.InMemoryCache",
 }
-"""What is allowed where pydantic would show a regular expression."""
+"""What is allowed where pydantic would show a regular expression or a class."""
 OPTION = "use a text, a number, true, false or null"
 """What is allowed where pydantic would name each type in a sentence of its own."""
 
@@ -262,9 +262,10 @@ def _sentences(error: ValidationError) -> list[str]:
             sentences[f"{place}: unknown key. Known here: {', '.join(_known_keys(location))}."] = None
             continue
         message = OPTION if is_option else mistake["msg"].removeprefix("Value error, ")
-        if mistake["type"] == "string_pattern_mismatch":
+        if mistake["type"] in ("string_pattern_mismatch", "path_type"):
             message = ALLOWED.get(str(location[-1]), message)
-        value = "" if _is_secret(location) or mistake["type"] == "missing" else _shown(mistake["input"])
+        is_absent = mistake["type"] in ("missing", "invalid_key")
+        value = "" if _is_secret(location) or is_absent else _shown(mistake["input"])
         sentences[f"{place}{value}: {_one_line(redact(message))}."] = None
     return list(sentences)
 

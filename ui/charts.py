@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from altair import Undefined
 
-from ui.colours import outcome_colour, strategy_colour, strategy_shape
+from ui.colours import OUTCOME_COLOURS, outcome_colour, strategy_colour, strategy_shape
 from ui.language import _
 from ui.numbers import count, duration, ratio
 
@@ -53,7 +53,7 @@ def latency_chart(
         number_label=lambda frame: frame["request"].map(count),
         of_label=lambda frame: frame["requests"].map(count),
     )
-    outcomes = list(dict.fromkeys(shown["outcome"]))
+    outcomes = [name for name in OUTCOME_COLOURS if name in set(shown["outcome"])]
     present = [name for name in strategies if name in set(shown["strategy"])]
     return (
         alt.Chart(shown)
@@ -134,7 +134,7 @@ def demo_chart(steps: pd.DataFrame, outcome_label: Label) -> alt.LayerChart:
             for total_s, name in zip(steps["total_s"], steps["outcome"], strict=True)
         ],
     )
-    outcomes = list(dict.fromkeys(shown["outcome"]))
+    outcomes = [name for name in OUTCOME_COLOURS if name in set(shown["outcome"])]
     base = alt.Chart(shown).encode(
         y=alt.Y("step_label:N", title=None, sort=None, axis=alt.Axis(labelLimit=320, labelFontSize=13)),
         x=_seconds_axis("total_s", alt.X, shown["total_s"], room=8),

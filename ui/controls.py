@@ -9,6 +9,7 @@ from lab.strategies import NO_CACHE
 from ui import ask_state, words
 from ui.language import _, language
 from ui.links import choose_from_link, keep_in_link
+from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 SAMPLES = {
@@ -78,7 +79,8 @@ def settings_row() -> None:
     problem = lab.strategies.problem(st.session_state["strategy"])
     if problem is not None:
         st.warning(
-            _("This strategy can't be used now: {reason}").format(reason=problem), icon=":material/database_off:"
+            _("This strategy can't be used now: {reason}").format(reason=shown_in_line(problem)),
+            icon=":material/database_off:",
         )
 
 

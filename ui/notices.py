@@ -5,10 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.language import _
+from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 
 def show_notices() -> None:
     """A warning for each thing that happened to a store."""
     for notice in dict.fromkeys(laboratory().notices()):
-        st.warning(_("Something happened to a store: {notice}").format(notice=notice), icon=":material/healing:")
+        st.warning(
+            _("Something happened to a store: {notice}").format(notice=shown_in_line(notice)), icon=":material/healing:"
+        )
