@@ -32,11 +32,13 @@ def draw(chart: alt.Chart, *, key: str, alt: str) -> None:
     """Show a chart whose data changes from run to run.
 
     `st.altair_chart` names the data by its content, so that new data make a new chart in the browser (60 ms); here they
-    go into the one that is there.
+    go into the one that is there, as long as the rest stays the same, `alt` included.
     """
     data, without_data = chart.data, chart.copy(deep=False)
     without_data.data = Undefined
-    st.vega_lite_chart(data, without_data.to_dict(), key=key, alt=alt)
+    spec = without_data.to_dict()
+    del spec["data"]
+    st.vega_lite_chart(data, spec, key=key, alt=alt)
 
 
 def latency_chart(

@@ -16,7 +16,7 @@ from ui.language import _, language
 from ui.numbers import DASH, count, duration, money
 from ui.session import laboratory, scope
 
-TABLE_ROWS = 200
+TABLE_ROWS = 100
 TABLE_HEIGHT = 320
 ROW_HEIGHT = 35
 """Pixels, as Streamlit draws tables."""

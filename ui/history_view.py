@@ -80,9 +80,12 @@ def _draw_charts(
         points = _lab.history.latencies(whose, WINDOWS[window])
         st.markdown("**" + _("Latency of each request") + "**")
         if (points["total_s"] > 0).any():
-            in_words = _latency_in_words(points)
-            draw(latency_chart(points, names, strategy_label, words.outcome), key="latency_chart", alt=in_words)
-            st.caption(in_words)
+            draw(
+                latency_chart(points, names, strategy_label, words.outcome),
+                key="latency_chart",
+                alt=_("A point for each request, its time on a log axis. The sentence below says it in numbers."),
+            )
+            st.caption(_latency_in_words(points))
         else:  # none got as far as the model or a cache
             st.caption(_("No request has been timed yet."))
     with right, st.container(key="hit_ratio_chart"):
@@ -91,9 +94,12 @@ def _draw_charts(
         if ratios.empty:
             st.caption(_("No cache has been asked yet."))
         else:
-            in_words = _ratios_in_words(_lab, ratios)
-            draw(hit_ratio_chart(ratios, names, strategy_label), key="ratio_chart", alt=in_words)
-            st.caption(in_words)
+            draw(
+                hit_ratio_chart(ratios, names, strategy_label),
+                key="ratio_chart",
+                alt=_("A line for each strategy, its hit ratio so far. The sentence below says it in numbers."),
+            )
+            st.caption(_ratios_in_words(_lab, ratios))
 
 
 def _latency_in_words(points: pd.DataFrame) -> str:

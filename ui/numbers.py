@@ -23,7 +23,8 @@ def decimal(value: float, significant: int = SIGNIFICANT) -> str:
     """A number with so many significant digits, never in scientific notation."""
     if value == 0 or not math.isfinite(value):
         return "0"
-    places = max(0, significant - 1 - math.floor(math.log10(abs(value))))
+    exponent = int(f"{value:.{significant - 1}e}".partition("e")[2])  # of the rounded value: 0.9996 is 1.00
+    places = max(0, significant - 1 - exponent)
     return _localized(f"{value:,.{places}f}")
 
 

@@ -13,8 +13,8 @@ _FENCED = re.compile(
 """A fenced code block, to its closing fence or to the end. Only one that is not indented is surely code to Markdown."""
 _CODE = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n[ \t]*\n).)+?)(?<!`)\1(?!`)", re.DOTALL)
 """Code within a paragraph."""
-_HTML = re.compile(r"^ {0,3}<[a-zA-Z/!?]", re.MULTILINE)
-"""What may begin a block of HTML, in which a fence is no fence."""
+_OTHER_BLOCK = re.compile(r"^ {0,3}(?:<[a-zA-Z/!?]|\$\$|:::)", re.MULTILINE)
+"""What may begin a block of HTML, a formula or a directive, in which a fence is no fence."""
 _IMAGE = re.compile(r"!(?=\[)")
 _DIRECTIVE = re.compile(r":(?=[a-zA-Z][\w-]*[\[{])|^[ \t]*::+", re.MULTILINE)
 _ICON = re.compile(r":(?=material/|streamlit:)")
@@ -23,12 +23,12 @@ _INVISIBLE_BREAK = "\u200b"
 
 
 def safe_markdown(text: str) -> str:
-    """The text with images and directives taken apart and dollar signs kept from becoming formulas. Code stays as it is.
+    """The text with images and directives taken apart and dollar signs kept from becoming formulas.
 
-    Streamlit shows HTML in Markdown as text already.
+    Code stays as it is, to be copied. Streamlit shows HTML in Markdown as text already.
     """
     pieces = list(_pieces(text.replace("\0", "\u2400").replace("\r\n", "\n").replace("\r", "\n")))
-    sure = not any(_HTML.search(piece) for piece, is_code in pieces if not is_code)
+    sure = not any(_OTHER_BLOCK.search(piece) for piece, is_code in pieces if not is_code)
     return "".join(
         piece if is_code and sure else _without_images(piece if is_code else _plain_prose(piece))
         for piece, is_code in pieces

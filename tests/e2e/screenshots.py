@@ -31,12 +31,14 @@ class Subject:
     """Ask the prompts of its language first."""
 
 
-# In this order: "empty" is what a newcomer sees, so it comes before anything was asked. The default page of the
-# navigation has no path of its own (its name as a path is "Page not found").
+# In this order: "empty" is what a newcomer sees, so it comes before anything was asked.
 SUBJECTS = (
     Subject("playground-empty", "/"),
     Subject("playground", "/", asks=True),
-    Subject("guide", "/guide"),
+    *(
+        Subject(f"guide-{section}", f"/guide?guide_section={section}")
+        for section in ("strategies", "workings", "numbers", "code", "data")
+    ),
 )
 THEMES = ("light", "dark")
 WIDTHS = (1280, 1920)
