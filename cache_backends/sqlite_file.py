@@ -210,10 +210,8 @@ class SQLiteFile(Forkable):
         A file that is there must never be opened but by SQLite: closing it would drop the locks that SQLite holds on
         it in this process (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread).
         """
-        with self._creating:
-            if not self.path.exists():
-                with contextlib.suppress(FileExistsError):
-                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with self._creating, contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def _check_format(self, connection: apsw.Connection) -> None:
         if os.stat(self.path).st_size and self._is_made(connection):

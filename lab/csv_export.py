@@ -16,7 +16,8 @@ def csv_of(frames: Iterable[pd.DataFrame]) -> str:
     target = io.StringIO()
     header = True
     for frame in frames:
-        frame.map(_defused).to_csv(target, index=False, header=header)
+        # "\r\n" as RFC 4180 has it: with "\n" a lone "\r" in a cell is not quoted and begins a row of its own.
+        frame.map(_defused).to_csv(target, index=False, header=header, lineterminator="\r\n")
         header = False
     return target.getvalue()
 

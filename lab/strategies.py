@@ -164,7 +164,6 @@ class Strategies:
                 reason = redact(str(error)) or type(error).__name__
                 self._failed[name] = _Failed(reason, self._monotonic() + RETRY_AFTER_S)
                 raise StrategyUnavailableError(reason) from error
-            self._failed.pop(name, None)
             return opened
 
     def _create(self, settings: StrategySettings) -> BaseCache:

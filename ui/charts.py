@@ -37,7 +37,7 @@ def draw(chart: alt.Chart, *, key: str, alt: str) -> None:
     data, without_data = chart.data, chart.copy(deep=False)
     without_data.data = Undefined
     spec = without_data.to_dict()
-    del spec["data"]
+    del spec["data"], spec["datasets"]  # altair's stand-in for none, which would be drawn instead of ours
     st.vega_lite_chart(data, spec, key=key, alt=alt)
 
 
