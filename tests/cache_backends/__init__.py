@@ -1,0 +1,1 @@
+"""Tests of `cache_backends`: one shared suite over every backend, and what each part promises by itself."""

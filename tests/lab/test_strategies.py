@@ -1,0 +1,346 @@
+"""Strategies: opened when needed, listed when they can't be, apart by namespace, and what a restart does to them."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.caches import BaseCache
+from langchain_core.outputs import Generation
+
+from cache_backends import CacheBackend, JSONFileCache, MemoryCache, SQLiteCache
+from lab.settings import StrategySettings
+from lab.strategies import NO_CACHE, RETRY_AFTER_S, Strategies, StrategyUnavailableError
+from tests.lab import foreign_caches
+from tests.lab.building import CACHES, LANGCHAINS, OURS, Clock, quick_settings
+
+ANSWER = [Generation(text="An astronomer.")]
+HERE = "tests.lab.foreign_caches"
+
+
+def with_one(folder: Path, *, monotonic: Any = None, clock: Any = None, **values: Any) -> Strategies:
+    """Strategies with a single one, called "one"."""
+    clocks = {"monotonic": monotonic, "clock": clock}
+    settings = quick_settings(folder, strategies=[StrategySettings(name="one", **values)])
+    return Strategies(settings, **{name: given for name, given in clocks.items() if given is not None})
+
+
+def put(strategies: Strategies, name: str, namespace: str = "a", prompt: str = "prompt") -> BaseCache:
+    cache = strategies.get(name, namespace).cache
+    assert cache is not None
+    cache.update(prompt, "model", ANSWER)
+    return cache
+
+
+def found(strategies: Strategies, name: str, namespace: str = "a", prompt: str = "prompt") -> bool:
+    cache = strategies.get(name, namespace).cache
+    assert cache is not None
+    return cache.lookup(prompt, "model") is not None
+
+
+def test_no_cache_comes_first_and_then_the_settings_in_their_order(strategies: Strategies) -> None:
+    assert strategies.names == [NO_CACHE, "memory", "sqlite", "json", "langchain-memory", "langchain-sqlite"]
+    assert [strategies.is_ours(name) for name in strategies.names] == [False, True, True, True, False, False]
+    assert [strategies.survives_restart(name) for name in strategies.names] == [False, False, True, True, False, True]
+    assert [strategies.problem(name) for name in strategies.names] == [None] * 6
+    assert strategies.notices() == []
+
+
+def test_the_default_strategies_are_what_they_are_called(strategies: Strategies) -> None:
+    classes = [type(strategies.get(name, "a").cache).__name__ for name in CACHES]
+    assert classes == ["MemoryCache", "SQLiteCache", "JSONFileCache", "InMemoryCache", "SQLiteCache"]
+    assert isinstance(strategies.get("sqlite", "a").cache, SQLiteCache)
+    assert not isinstance(strategies.get("langchain-sqlite", "a").cache, CacheBackend)
+    assert strategies.get(NO_CACHE, "a").cache is None
+
+
+def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
+    Strategies(quick_settings(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_strategy_has_the_operators_title(tmp_path: Path) -> None:
+    assert with_one(tmp_path, url="memory://", title="Fast").title("one") == "Fast"
+    assert with_one(tmp_path, url="memory://").title("one") is None
+    assert with_one(tmp_path, url="memory://").title(NO_CACHE) is None
+
+
+def test_an_unknown_name_is_a_key_error(strategies: Strategies) -> None:
+    for call in (strategies.get, strategies.restart):
+        with pytest.raises(KeyError):
+            call("nobody", "a")
+
+
+@pytest.mark.parametrize(
+    "folder", ["plain", "with space", "per%20cent", "ha#sh", "que?ry", "açaí 数", "a&b=c+d", "semi;colon"]
+)
+def test_the_data_folder_may_have_any_name(folder: str, tmp_path: Path) -> None:
+    settings = quick_settings(tmp_path, data_dir=tmp_path / folder)
+    strategies = Strategies(settings)
+    for name in ("sqlite", "json", *LANGCHAINS[:1]):
+        put(strategies, name)
+        assert found(strategies, name)
+    assert (tmp_path / folder / "cache.db").is_file()
+    assert (tmp_path / folder / "answers").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+
+
+def test_a_relative_data_folder_is_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(Strategies(quick_settings(tmp_path, data_dir=Path("data"))), "sqlite")
+    assert (tmp_path / "data" / "cache.db").is_file()
+
+
+def test_options_reach_our_caches_and_foreign_ones(tmp_path: Path) -> None:
+    ours = with_one(tmp_path, url="memory://?ttl=1h", options={"max_entries": 3, "strict": True, "ttl": None})
+    cache = ours.get("one", "a").cache
+    assert isinstance(cache, MemoryCache)
+    assert (cache.max_entries, cache.strict, cache.ttl_s) == (3, True, 3600)
+    options = {"path": "{data_dir}/x", "size": 3, "on": True}
+    foreign = with_one(tmp_path, langchain=f"{HERE}.Plain", options=options).get("one", "a").cache
+    assert isinstance(foreign, foreign_caches.Plain)
+    assert foreign.options == {"path": f"{tmp_path / 'data'}/x", "size": 3, "on": True}
+
+
+def test_a_time_to_live_of_the_request_wins_over_that_of_the_settings(tmp_path: Path, clock: Clock) -> None:
+    strategies = with_one(tmp_path, url="memory://?ttl=1h", clock=clock)
+    for ttl_s, lives_s in ((None, 3600), (10.0, 10)):
+        cache = strategies.get("one", f"namespace {ttl_s}", ttl_s).cache
+        assert cache is not None
+        cache.update("prompt", "model", ANSWER)
+        clock.advance(lives_s - 1)
+        assert cache.lookup("prompt", "model")
+        clock.advance(1)
+        assert cache.lookup("prompt", "model") is None
+
+
+@pytest.mark.parametrize("ttl_s", [0, -1, float("nan"), float("inf")])
+def test_a_time_to_live_that_cannot_be_makes_the_strategy_unavailable(ttl_s: float, strategies: Strategies) -> None:
+    with pytest.raises(StrategyUnavailableError, match="time to live"):
+        strategies.get("memory", "a", ttl_s)
+
+
+@pytest.mark.parametrize("namespace", ["", "x" * 201, "\ud800"])
+def test_a_namespace_that_cannot_be_makes_the_strategy_unavailable(namespace: str, strategies: Strategies) -> None:
+    with pytest.raises(StrategyUnavailableError, match="namespace"):
+        strategies.get("sqlite", namespace)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"url": "floppy:///a"}, "must begin with one of: memory://"),
+        ({"url": "sqlite://"}, "names no path"),
+        ({"url": "memory://?size=3"}, "Unknown option 'size'"),
+        ({"url": "memory://", "options": {"max_entries": 0}}, "max_entries=0"),
+        ({"url": "memory://", "options": {"clock": "x"}}, "clock"),
+        ({"url": "sqlite:///{data_dir}"}, "is a folder"),
+        ({"url": "json:///{data_dir}/file"}, "is a file"),
+        ({"url": "sqlite:///{data_dir}/file/cache.db"}, "can't be used"),
+        ({"langchain": "no_such_package.Cache"}, "no_such_package.Cache can't be imported: No module named"),
+        ({"langchain": f"{HERE}.Missing"}, "Missing can't be imported"),
+        ({"langchain": f"{HERE}.NoCache"}, "NoCache is no LangChain cache"),
+        ({"langchain": f"{HERE}.NOT_A_CLASS"}, "NOT_A_CLASS is no LangChain cache"),
+        ({"langchain": "langchain_core.caches.InMemoryCache", "options": {"size": 3}}, "size"),
+        ({"langchain": "langchain_core.caches.BaseCache"}, "abstract"),
+        ({"langchain": f"{HERE}.OpensLater"}, "no server at redis://app:[redacted]@cache"),
+    ],
+)
+def test_what_cannot_be_opened_is_listed_with_its_reason(values: Any, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_text("not a folder")
+    strategies = with_one(tmp_path, **values)
+    assert strategies.names == [NO_CACHE, "one"]
+    problem = strategies.problem("one")
+    assert problem is not None
+    assert reason in problem
+    for call in (strategies.get, strategies.restart):
+        with pytest.raises(StrategyUnavailableError) as caught:
+            call("one", "a")
+        assert str(caught.value) == problem
+    with pytest.raises(StrategyUnavailableError):
+        strategies.forget("one", "a", "ab" * 32)
+
+
+def test_a_newer_or_foreign_file_is_left_alone_and_told_of(tmp_path: Path, strategies: Strategies) -> None:
+    (tmp_path / "data").mkdir()
+    with sqlite3.connect(tmp_path / "data" / "cache.db") as connection:
+        connection.execute("create table theirs (x)")
+    problem = strategies.problem("sqlite")
+    assert problem is not None
+    assert "another program" in problem
+
+
+def test_what_could_not_be_opened_is_left_alone_for_a_while_and_then_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monotonic = Clock()
+    strategies = with_one(tmp_path, monotonic=monotonic, langchain=f"{HERE}.OpensLater")
+    assert strategies.problem("one")
+    monkeypatch.setattr(foreign_caches.OpensLater, "ready", True)
+    monotonic.advance(RETRY_AFTER_S - 0.1)
+    assert strategies.problem("one")
+    monotonic.advance(0.1)
+    assert strategies.problem("one") is None
+    put(strategies, "one")
+    assert found(strategies, "one")
+
+
+def test_a_strategy_that_takes_long_to_open_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    def slow(self: Any, **options: Any) -> None:
+        opening.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(foreign_caches.NeverCleared, "__init__", slow)
+    strategies = Strategies(
+        quick_settings(
+            tmp_path,
+            strategies=[
+                StrategySettings(name="slow", langchain=f"{HERE}.NeverCleared"),
+                StrategySettings(name="memory", url="memory://"),
+            ],
+        )
+    )
+    thread = threading.Thread(target=strategies.problem, args=("slow",))
+    thread.start()
+    try:
+        assert opening.wait(30)
+        others: list[Any] = []
+        other = threading.Thread(target=lambda: others.append(strategies.get("memory", "a")))
+        other.start()
+        other.join(10)
+        assert len(others) == 1
+    finally:
+        go_on.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_many_who_need_a_strategy_at_once_get_the_same_store(name: str, strategies: Strategies) -> None:
+    start = threading.Barrier(8)
+    done: list[bool] = []
+
+    def work(number: int) -> None:
+        start.wait()
+        put(strategies, name, prompt=f"prompt {number}")
+        done.append(True)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 8
+    assert all(found(strategies, name, prompt=f"prompt {number}") for number in range(8))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_namespaces_are_apart(name: str, strategies: Strategies) -> None:
+    put(strategies, name, "a")
+    assert found(strategies, name, "a")
+    assert not found(strategies, name, "b")
+    strategies.remove_namespace(name, "b")
+    assert found(strategies, name, "a")
+    strategies.remove_namespace(name, "a")
+    assert not found(strategies, name, "a")
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_a_restart_empties_memory_and_nothing_else(name: str, strategies: Strategies) -> None:
+    put(strategies, name, "a")
+    put(strategies, name, "b")
+    strategies.restart(name, "a")
+    assert found(strategies, name, "a") is strategies.survives_restart(name)
+    assert strategies.survives_restart(name) is (name not in ("memory", "langchain-memory"))
+    assert found(strategies, name, "b")
+
+
+def test_a_restart_of_no_cache_does_nothing(strategies: Strategies) -> None:
+    strategies.restart(NO_CACHE, "a")
+
+
+@pytest.mark.parametrize("name", CACHES)
+def test_what_is_in_flight_during_a_restart_is_not_lost(name: str, strategies: Strategies) -> None:
+    in_flight = strategies.get(name, "a").cache
+    assert in_flight is not None
+    assert in_flight.lookup("prompt", "model") is None
+    strategies.restart(name, "a")
+    in_flight.update("prompt", "model", ANSWER)
+    assert found(strategies, name, "a")
+
+
+@pytest.mark.parametrize("name", ["sqlite", "json", "langchain-sqlite"])
+def test_after_a_restart_the_store_is_opened_anew(name: str, strategies: Strategies) -> None:
+    before = strategies.get(name, "a").cache
+    strategies.restart(name, "a")
+    after = strategies.get(name, "a").cache
+    if isinstance(before, (SQLiteCache, JSONFileCache)):
+        assert isinstance(after, CacheBackend)
+        assert after.counters is not before.counters
+    else:
+        assert after is not before
+
+
+def test_a_foreign_cache_in_memory_that_cannot_be_cleared_is_told_of(tmp_path: Path) -> None:
+    strategies = with_one(tmp_path, langchain=f"{HERE}.NeverCleared", survives_restart=False)
+    put(strategies, "one", "a")
+    with pytest.raises(StrategyUnavailableError, match="can't be cleared"):
+        strategies.restart("one", "a")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_one_entry_can_be_forgotten(name: str, strategies: Strategies) -> None:
+    cache = put(strategies, name, "a")
+    put(strategies, name, "a", "other prompt")
+    assert isinstance(cache, CacheBackend)
+    with cache.observe() as lookups:
+        cache.lookup("prompt", "model")
+    key = lookups[0].key
+    assert key is not None
+    assert not strategies.forget(name, "b", key)
+    assert strategies.forget(name, "a", key)
+    assert not strategies.forget(name, "a", key)
+    assert not found(strategies, name, "a")
+    assert found(strategies, name, "a", "other prompt")
+
+
+def test_single_entries_of_langchains_caches_are_not_forgotten(strategies: Strategies) -> None:
+    for name in (*LANGCHAINS, NO_CACHE):
+        assert not strategies.forget(name, "a", "ab" * 32)
+
+
+def test_a_store_that_fails_to_forget_is_unavailable(strategies: Strategies) -> None:
+    cache = strategies.get("sqlite", "a").cache
+    assert isinstance(cache, CacheBackend)
+    strategies._opened["sqlite", ""].close()  # type: ignore[attr-defined]
+    with pytest.raises(StrategyUnavailableError, match="closed"):
+        strategies.forget("sqlite", "a", "ab" * 32)
+    with pytest.raises(StrategyUnavailableError, match="closed"):
+        strategies.remove_namespace("sqlite", "a")
+
+
+def test_a_damaged_file_is_set_aside_and_told_of(tmp_path: Path, strategies: Strategies) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cache.db").write_bytes(b"this is no database at all" * 1000)
+    put(strategies, "sqlite")
+    assert found(strategies, "sqlite")
+    assert len(strategies.notices()) == 1
+    assert "damaged" in strategies.notices()[0]
+
+
+def test_two_strategies_may_share_a_store(tmp_path: Path) -> None:
+    settings = quick_settings(
+        tmp_path,
+        strategies=[
+            StrategySettings(name="short", url="sqlite:///{data_dir}/cache.db?ttl=1s"),
+            StrategySettings(name="long", url="sqlite:///{data_dir}/cache.db?ttl=1d"),
+        ],
+    )
+    strategies = Strategies(settings)
+    put(strategies, "long")
+    assert found(strategies, "short")

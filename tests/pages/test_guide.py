@@ -1,0 +1,246 @@
+"""The guide says what is true of the code: its strategies, options and outcomes are the real ones, its programs run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+import pytest
+from langchain_core.globals import set_llm_cache
+
+from cache_backends import Outcome, open_cache
+from cache_backends.urls import OPTIONS, SCHEMES
+from lab.settings import load_settings
+from tests.openai_server import OpenAIServer
+from tests.pages.visitor import Visitor
+from ui.guide_code import EMBEDDED_URLS
+from ui.guide_kinds import servers
+from ui.guide_snippets import snippets
+
+SECTIONS = ("strategies", "workings", "numbers", "code", "data")
+PIECES = [snippet.name for snippet in snippets("memory://")]
+
+Visit = Callable[..., Visitor]
+Configure = Callable[..., Path]
+
+
+@pytest.fixture
+def read(visit: Visit) -> Callable[..., Visitor]:
+    """Open a section of the guide: `read("numbers")`, `read("code", locale="pt-BR", guide_strategy="sqlite")`."""
+
+    def open_section(section: str, **options: str) -> Visitor:
+        visitor = visit(**options).go("guide")
+        visitor.choose(guide_section=section)
+        if strategy := options.get("guide_strategy"):
+            visitor.choose(guide_strategy=strategy)
+        return visitor.assert_sound()
+
+    return open_section
+
+
+@pytest.fixture
+def openai(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
+    """A server in the place of OpenAI, for programs that name no address, in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    with OpenAIServer() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", server.api_key)
+        monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        yield server
+    set_llm_cache(None)
+
+
+def tables(visitor: Visitor) -> list[pd.DataFrame]:
+    """The tables of the page, from top to bottom."""
+    return [shown.value for shown in visitor.at.table]
+
+
+def first_column(table: pd.DataFrame) -> str:
+    """The first column of a table, as text."""
+    return "\n".join(table.iloc[:, 0])
+
+
+def programs(visitor: Visitor) -> list[str]:
+    """The Python programs that the page shows, from top to bottom."""
+    return [shown.value for shown in visitor.at.code if shown.language == "python"]
+
+
+@pytest.mark.parametrize("locale", ["en-US", "pt-BR"])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_is_shown_in_both_languages(read: Callable[..., Visitor], section: str, locale: str) -> None:
+    guide = read(section, locale=locale)
+    assert guide.at.session_state["lang"] == {"en-US": "en", "pt-BR": "pt-BR"}[locale]
+    assert guide.at.subheader
+    assert all(cell.strip() for table in tables(guide) for cell in table.to_numpy().ravel())
+    assert not {"{", "}"} & set(guide.text), "a placeholder was not filled in"
+
+
+def test_a_link_leads_to_its_section(visit: Visit) -> None:
+    guide = visit(guide_section="numbers").go("guide")
+    guide.at.query_params["guide_section"] = "data"
+    guide.look().assert_sound()
+    assert guide.at.session_state["guide_section"] == "data"
+
+
+def test_a_link_that_names_no_section_leads_to_the_first(visit: Visit) -> None:
+    guide = visit().go("guide")
+    guide.at.query_params["guide_section"] = "<script>"
+    guide.look().assert_sound()
+    assert guide.at.session_state["guide_section"] == "strategies"
+
+
+def test_a_chosen_section_can_be_linked_to(read: Callable[..., Visitor]) -> None:
+    assert read("workings").at.query_params["guide_section"] == "workings"
+
+
+def test_every_strategy_of_the_settings_is_in_both_tables(configure: Configure, read: Callable[..., Visitor]) -> None:
+    path = configure(
+        "strategies:\n"
+        "- {name: memory, url: 'memory://'}\n"
+        "- {name: quick, title: Ten minutes *only*, url: 'sqlite:///{data_dir}/quick.db?ttl=10m'}\n"
+        "- {name: json, url: 'json:///{data_dir}/answers'}\n"
+        "- {name: langchain-memory, langchain: langchain_core.caches.InMemoryCache, survives_restart: false}\n"
+        "- {name: far, title: Far away, url: 'carrier-pigeon://somewhere'}\n"
+        "- {name: special, langchain: some.where.SpecialCache}\n"
+    )
+    glance, stores, *_ = tables(read("strategies"))
+    assert len(glance) == len(stores) == 1 + len(load_settings(path).strategies)
+    for table in (glance, stores):
+        titles = ["No cache", "Memory", "Ten minutes", "JSON files", "LangChain", "Far away", "special"]
+        assert all(title in cell for title, cell in zip(titles, table.iloc[:, 0], strict=True))
+    assert r"\*only\*" in first_column(glance), "a title is text, not Markdown"
+    assert "one database file" in glance.iloc[2, 1]
+    assert "carrier" in glance.iloc[5, 1]
+    assert "SpecialCache" in glance.iloc[6, 1]
+
+
+def test_the_default_strategies_are_each_described_in_their_own_words(read: Callable[..., Visitor]) -> None:
+    glance, stores, *_ = tables(read("strategies"))
+    for table in (glance, stores):
+        descriptions = table.iloc[:, 1:].agg(" ".join, axis=1)
+        assert descriptions.is_unique
+
+
+def test_servers_that_this_version_lacks_are_said_to_come_later(read: Callable[..., Visitor]) -> None:
+    guide = read("strategies")
+    table = tables(guide)[-1]
+    missing = [server.title for server in servers() if not any(scheme in SCHEMES for scheme in server.schemes)]
+    said = [notice.value for notice in guide.at.info if "Not available yet" in notice.value]
+    assert [title for title in missing if not any(title in notice for notice in said)] == []
+    assert list(table["In this version"].str.contains("Available")) == [server.available for server in servers()]
+
+
+def test_a_server_that_is_available_is_said_to_be_and_can_be_taken_home(
+    read: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCHEMES, "redis", SCHEMES["memory"])
+    guide = read("strategies")
+    assert "Available" in tables(guide)[-1]["In this version"].iloc[0]
+    assert "Redis" not in "".join(notice.value for notice in guide.at.info)
+    assert 'open_cache("redis://' in programs(read("code", guide_strategy="redis"))[0]
+
+
+def test_every_scheme_that_opens_is_described() -> None:
+    described = {url.partition(":")[0] for url in EMBEDDED_URLS.values()}
+    described |= {scheme for server in servers() for scheme in server.schemes}
+    assert SCHEMES.keys() - described == set()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "pt-BR"])
+@pytest.mark.parametrize("strategy", EMBEDDED_URLS)
+def test_the_programs_run_as_they_stand(
+    read: Callable[..., Visitor],
+    openai: OpenAIServer,
+    capsys: pytest.CaptureFixture[str],
+    strategy: str,
+    locale: str,
+) -> None:
+    shown = programs(read("code", locale=locale, guide_strategy=strategy))
+    assert len(shown) == len(PIECES)
+    names: dict[str, object] = {}
+    printed = {}
+    for piece, program in zip(PIECES, shown, strict=True):
+        exec(compile(program, f"<{piece}>", "exec"), names)
+        printed[piece] = capsys.readouterr().out.splitlines()
+    first, second = printed["start"]
+    assert first == second != ""
+    assert printed["for_all_models"] == [first]
+    assert printed["observe"][0].startswith("hit ")
+    assert printed["limits"][-1] == "0"
+    assert first in "\n".join(printed["browse"])
+    with open_cache(EMBEDDED_URLS[strategy]) as cache:
+        assert cache.stats().entries == 0, "the last program clears the cache"
+
+
+@pytest.mark.parametrize("piece", PIECES[1:])
+def test_each_program_goes_on_where_the_first_one_ends(
+    openai: OpenAIServer, capsys: pytest.CaptureFixture[str], piece: str
+) -> None:
+    code = {snippet.name: snippet.code for snippet in snippets("memory://")}
+    names: dict[str, object] = {}
+    exec(compile(code["start"], "<start>", "exec"), names)
+    exec(compile(code[piece], f"<{piece}>", "exec"), names)
+    asks_anew = piece == "limits"  # which opens a memory of its own
+    assert len(openai.requests) == 1 + asks_anew
+    assert capsys.readouterr().out
+
+
+def test_the_program_asks_the_model_once_and_a_new_process_not_at_all(openai: OpenAIServer) -> None:
+    code = snippets(EMBEDDED_URLS["sqlite"])[0].code
+    for _ in range(2):
+        exec(compile(code, "<start>", "exec"), {})
+    assert len(openai.requests) == 1
+
+
+def test_every_option_of_open_cache_is_explained(read: Callable[..., Visitor]) -> None:
+    options = tables(read("code"))[-1]
+    assert list(options.iloc[:, 0]) == [f"**`{option}`**" for option in OPTIONS]
+
+
+def test_every_outcome_of_a_lookup_is_explained(read: Callable[..., Visitor]) -> None:
+    outcomes = tables(read("numbers"))[0]
+    assert len(outcomes) == len({*get_args(Outcome), "bypass"})
+    assert "Damaged" in first_column(outcomes)
+
+
+def test_every_figure_of_the_playground_is_defined(visit: Visit, read: Callable[..., Visitor]) -> None:
+    playground = visit().ask("Who was Carl Sagan?")
+    shown = {metric.label for metric in playground.at.metric}
+    assert shown
+    defined = "\n".join(map(first_column, tables(read("numbers"))))
+    assert [label for label in shown if f"**{label}**" not in defined] == []
+
+
+def test_three_requests_that_differ_in_a_detail_have_three_keys(read: Callable[..., Visitor]) -> None:
+    keys = tables(read("workings"))[0].iloc[:, 2]
+    assert len(keys) == 3
+    assert keys.is_unique
+
+
+def test_the_guide_tells_where_the_data_lies(read: Callable[..., Visitor], data_dir: Path) -> None:
+    table = tables(read("data"))[0]
+    places = "\n".join(table.iloc[:, 1])
+    for name in ("history.db", "cache.db", "answers", "langchain.db"):
+        assert str(data_dir / name) in places
+    assert "500 characters" in table.iloc[0, 2]
+
+
+def test_a_password_in_a_strategys_address_is_not_shown(configure: Configure, read: Callable[..., Visitor]) -> None:
+    configure("strategies:\n- {name: far, url: 'carrier-pigeon://keeper:s3cret@roof/1?token=abc123'}\n")
+    for section in SECTIONS:
+        shown = read(section).everything
+        assert "s3cret" not in shown
+        assert "abc123" not in shown
+    assert "roof" in "\n".join(tables(read("data"))[0].iloc[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("sharing", "says"), [("shared", "all visitors share"), ("private", "each browser session has entries")]
+)
+def test_the_guide_says_who_shares_what(
+    configure: Configure, read: Callable[..., Visitor], sharing: str, says: str
+) -> None:
+    configure(f"sharing: {sharing}\n")
+    assert f"In this app {says}" in read("workings").text

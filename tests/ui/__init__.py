@@ -1,0 +1,1 @@
+"""Tests of `ui`: languages, numbers, words, safe text, colours, charts."""
