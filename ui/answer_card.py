@@ -98,7 +98,9 @@ def _show_failure(measured: Measurement) -> None:
 def _show_times(measured: Measurement) -> None:
     first, second = st.columns(2)
     third, fourth = st.columns(2)
-    first.metric(_("Total"), duration(measured.total_s), help=_("The whole call, LangChain's own work included."))
+    first.metric(
+        _("Total"), duration(measured.total_s or None), help=_("The whole call, LangChain's own work included.")
+    )
     second.metric(_("Lookup"), duration(measured.lookup_s), help=_("Time inside the cache, looking for the answer."))
     third.metric(
         _("Model"),

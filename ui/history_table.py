@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pandas as pd
@@ -95,7 +96,7 @@ def _table(lab: Laboratory, whose: str) -> Styler:
             "strategy": newest["strategy"].map(
                 {name: words.strategy(lab, name) for name in newest["strategy"].unique()}
             ),
-            **{name: newest[name].astype(float) for name in seconds},
+            **{name: newest[name].astype(float).replace(0.0, math.nan) for name in seconds},  # 0: never begun
             "saved_usd": newest["saved_usd"].astype(float),
             "asked_at": pd.to_datetime(newest["asked_at"], unit="s", utc=True),
             "model": newest["model"].map({name: words.model(lab, name) for name in newest["model"].unique()}),

@@ -93,6 +93,8 @@ def test_a_visitors_key_reaches_its_server_and_no_page(visit: Visit, configure: 
         one.choose(api_key_first=key).ask(SAGAN)
         assert one.outcome == "miss"
         assert [request.key for request in server.requests] == [key]
+        assert "api_key_first" in one.keys
+        assert key not in one.everything
         other.ask("Who was Neil Armstrong?")
         assert other.outcome == "error"
         assert not other.widget("api_key_first").value

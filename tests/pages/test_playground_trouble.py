@@ -208,6 +208,8 @@ def test_a_first_request_that_could_not_even_be_asked_leaves_a_sound_page(visit:
     assert visitor.outcome == "error"
     assert "This model needs a key." in visitor.text
     assert "No request has been timed yet." in visitor.text
+    assert visitor.figure("Total") == "–"
+    assert visitor.at.dataframe[0].value["total_s"].isna().all()
     visitor.assert_sound()
 
 
