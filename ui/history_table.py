@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -25,7 +26,7 @@ ROW_HEIGHT = 35
 
 def show_table(lab: Laboratory, whose: str, version: int, requests: int) -> None:
     """The newest requests, and what can be done with all `requests` of them."""
-    _draw_table(lab, whose, version, language(), st.context.timezone)
+    _draw_table(lab, lab.settings.data_dir, whose, version, language(), st.context.timezone)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             _("The newest {shown} of {total} requests.").format(
@@ -53,7 +54,14 @@ def _clear() -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=50)
-def _draw_table(_lab: Laboratory, whose: str, version: int, code: str, timezone: str | None) -> None:  # noqa: ARG001
+def _draw_table(
+    _lab: Laboratory,
+    data_dir: Path,  # noqa: ARG001  # these three are part of the key: the same table is drawn only once
+    whose: str,
+    version: int,  # noqa: ARG001
+    code: str,  # noqa: ARG001
+    timezone: str | None,
+) -> None:
     table = _table(_lab, whose)
     with st.container(key="history_table"):
         st.dataframe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -44,7 +45,7 @@ def show_history() -> None:
             persist_state="session",
         )
     version = lab.history.version(scope())
-    _draw_charts(lab, scope(), version, window or "200", language(), is_dark())
+    _draw_charts(lab, lab.settings.data_dir, scope(), version, window or "200", language(), is_dark())
     show_table(lab, scope(), version, totals.requests)
 
 
@@ -67,8 +68,9 @@ def _show_key_figures(totals: Totals) -> None:
 @st.cache_data(show_spinner=False, max_entries=50)
 def _draw_charts(
     _lab: Laboratory,
+    data_dir: Path,  # noqa: ARG001  # these four are part of the key: the same charts are drawn only once
     whose: str,
-    version: int,  # noqa: ARG001  # these three are part of the key: the same charts are drawn only once
+    version: int,  # noqa: ARG001
     window: str,
     code: str,  # noqa: ARG001
     dark: bool,  # noqa: ARG001
