@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,11 +25,11 @@ from typing import Any
 import orjson
 
 from cache_backends import json_format
+from cache_backends.atomic_file import sweep, write_atomically
 from cache_backends.base import CacheBackend, Found, StoredEntry
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError, CorruptEntryError
-from cache_backends.file_lock import lock_if_free
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.records import CacheEntry
 from cache_backends.summaries import entry_row, whole_entry
@@ -36,7 +37,8 @@ from cache_backends.summaries import entry_row, whole_entry
 FORMAT = 1
 MARKER = "llm-cache.json"
 NAMESPACE_MARKER = "namespace.json"
-TEMPORARY = ".tmp"
+_NAMESPACE, _PART = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{2}")
+_ENTRY = re.compile(r"[0-9a-f]{64}\.json")
 MAX_UNWRITTEN_USES = 100_000
 LIMIT_CHECKS = 100
 """`max_entries` is checked every `max_entries / LIMIT_CHECKS` stores: counting costs more than storing."""
@@ -72,10 +74,11 @@ class JSONStore(Forkable):
             uses, self.unwritten_uses = self.unwritten_uses, {}
         return uses
 
-    def namespace_folders(self) -> Iterator[Path]:
-        """The folders of all namespaces."""
+    def namespace_folders(self) -> list[Path]:
+        """The folders of all namespaces; what else lies in the folder is somebody else's."""
         with os.scandir(self.root) as found:
-            yield from (Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=False))
+            folders = [Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=False)]
+        return [folder for folder in folders if _NAMESPACE.fullmatch(folder.name)]
 
     def _check_format(self) -> None:
         marker = self.root / MARKER
@@ -92,17 +95,10 @@ class JSONStore(Forkable):
                 )
 
     def _sweep(self) -> None:
-        """Remove what writers left that were killed: temporary files that nobody holds locked."""
-        namespaces = list(self.namespace_folders())
-        folders = [self.root, *namespaces, *(part for folder in namespaces for part in _scan(folder) if part.is_dir())]
-        for path in (path for folder in folders for path in _scan(folder) if path.name.endswith(TEMPORARY)):
-            with contextlib.suppress(OSError):
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    if lock_if_free(descriptor):
-                        os.unlink(path)
-                finally:
-                    os.close(descriptor)
+        for folder in (self.root, *self.namespace_folders()):
+            sweep(folder)
+            for part in _parts(folder):
+                sweep(part)
 
 
 class JSONFileCache(CacheBackend):
@@ -290,43 +286,6 @@ def _reporting(file: Path) -> Iterator[None]:
         raise CacheUnavailableError(f"{file} can't be written: {error.strerror}.") from error
 
 
-def write_atomically(file: Path, content: bytes, *, used_at: float | None = None) -> None:
-    """Write a file (mode 0600) so that readers see the old content or the new, and sync it.
-
-    `used_at` (Unix time, seconds) becomes its time of modification.
-    """
-    temporary, descriptor = _open_temporary(file)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if used_at is not None:
-            used_at_ns = int(used_at * 1_000_000_000)
-            os.utime(descriptor, ns=(used_at_ns, used_at_ns))
-        os.fsync(descriptor)
-        os.replace(temporary, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _open_temporary(file: Path) -> tuple[Path, int]:
-    """A new file beside `file`, locked: that is how `JSONStore` knows the ones that a killed process left."""
-    while True:
-        temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            is_locked = lock_if_free(descriptor)
-        except OSError:
-            return temporary, descriptor  # a file system without locks, where nobody sweeps either
-        if is_locked and os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
-        os.close(descriptor)  # somebody swept it in the moment before it was locked
-
-
 def _add_hits(file: Path, uses: int, used_at: float) -> None:
     descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -339,15 +298,13 @@ def _add_hits(file: Path, uses: int, used_at: float) -> None:
         os.close(descriptor)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All files two levels below a namespace's folder."""
-    for part in _scan(folder):
-        if part.is_dir():
-            yield from _scan(part)
+def _parts(folder: Path) -> list[Path]:
+    """The folders between a namespace's folder and its files."""
+    return [part for part in _scan(folder) if _PART.fullmatch(part.name) and part.is_dir()]
 
 
 def _entry_files(folder: Path) -> Iterator[Path]:
-    return (file for file in _files(folder) if file.name.endswith(".json"))
+    return (file for part in _parts(folder) for file in _scan(part) if _ENTRY.fullmatch(file.name))
 
 
 def _scan(folder: Path) -> list[Path]:

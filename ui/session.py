@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextvars import ContextVar
 from pathlib import Path
 
 import streamlit as st
@@ -13,8 +14,23 @@ from lab.settings import config_path, load_settings
 SCOPE_KEY = "scope"
 
 
+_of_this_run: ContextVar[Laboratory | None] = ContextVar("laboratory_of_this_run", default=None)
+
+
+def begin_run() -> None:
+    """Look for the laboratory once for this run of the script: a page asks for it hundreds of times.
+
+    It is a new one when the settings file has changed. Raises `SettingsError`.
+    """
+    _of_this_run.set(None)
+    _of_this_run.set(laboratory())
+
+
 def laboratory() -> Laboratory:
-    """The process's laboratory; a new one when the settings file has changed. Raises `SettingsError`."""
+    """The process's laboratory. Raises `SettingsError`."""
+    known = _of_this_run.get()
+    if known is not None:
+        return known
     path = config_path()
     return _laboratory(path, _changed_at(path))
 

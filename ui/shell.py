@@ -5,10 +5,10 @@ from pathlib import Path
 import streamlit as st
 
 from lab.settings import SettingsError
+from ui import session
 from ui.language import LANGUAGE_KEY, LANGUAGES, _, begin_run, browser_language, language
 from ui.links import choose_from_link, keep_in_link
 from ui.safe_text import shown_in_line
-from ui.session import laboratory
 
 SIDEBAR_WIDTH = 250  # pixels: as narrow as the language switch allows, since the page needs the room on a projector
 ICON = Path(__file__).parent / "icon.png"
@@ -43,7 +43,7 @@ st.html(
 )
 
 try:
-    laboratory()
+    session.begin_run()
 except SettingsError as error:
     st.title(_("The settings have a mistake"))
     st.error("\n\n".join(map(shown_in_line, str(error).splitlines())), icon=":material/settings_alert:")

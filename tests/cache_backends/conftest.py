@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from cache_backends import CacheBackend, open_cache
+from cache_backends import CacheBackend, JSONFileCache, SQLiteCache, open_cache
 from tests.cache_backends.backends import BACKENDS, Backend, FakeClock
+from tests.cache_backends.json_outside import OpenJSON
+from tests.cache_backends.sqlite_outside import OpenSQLite
 
 OpenAgain = Callable[..., CacheBackend]
 
@@ -47,3 +49,43 @@ def open_again(backend: Backend, tmp_path: Path, clock: FakeClock) -> Iterator[O
 def cache(open_again: OpenAgain) -> CacheBackend:
     """An empty cache without limits."""
     return open_again()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the SQLite cache lies that `open_sqlite` opens."""
+    return tmp_path / "store" / "cache.db"
+
+
+@pytest.fixture
+def open_sqlite(path: Path, clock: FakeClock) -> Iterator[OpenSQLite]:
+    """Opens one SQLite cache, as often as asked."""
+    opened: list[SQLiteCache] = []
+
+    def open_it(**options: Any) -> SQLiteCache:
+        opened.append(SQLiteCache(path, **{"clock": clock, **options}))
+        return opened[-1]
+
+    yield open_it
+    for cache in opened:
+        cache.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the JSON files lie that `open_json` opens."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def open_json(folder: Path, clock: FakeClock) -> Iterator[OpenJSON]:
+    """Opens one cache of JSON files, as often as asked."""
+    opened: list[JSONFileCache] = []
+
+    def open_it(**options: Any) -> JSONFileCache:
+        opened.append(JSONFileCache(folder, **{"clock": clock, **options}))
+        return opened[-1]
+
+    yield open_it
+    for cache in opened:
+        cache.close()

@@ -1,0 +1,68 @@
+"""Files that are there whole or not at all: written beside their place, synced, renamed; leftovers are swept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+from cache_backends.file_lock import lock_if_free
+
+_TEMPORARY = re.compile(r".+\.\d+-[0-9a-f]{8}\.tmp")
+"""What `_open_temporary` calls its files: nothing else is ever swept."""
+
+
+def write_atomically(file: Path, content: bytes, *, used_at: float | None = None) -> None:
+    """Write a file (mode 0600) so that readers see the old content or the new, and sync it.
+
+    `used_at` (Unix time, seconds) becomes its time of modification.
+    """
+    temporary, descriptor = _open_temporary(file)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if used_at is not None:
+            used_at_ns = int(used_at * 1_000_000_000)
+            os.utime(descriptor, ns=(used_at_ns, used_at_ns))
+        os.fsync(descriptor)
+        os.replace(temporary, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _open_temporary(file: Path) -> tuple[Path, int]:
+    """A new file beside `file`, locked: that is how `sweep` knows the ones that a killed process left."""
+    while True:
+        temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            is_locked = lock_if_free(descriptor)
+        except OSError:
+            return temporary, descriptor  # a file system without locks, where nobody sweeps either
+        if is_locked and os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # somebody swept it in the moment before it was locked
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers left in a folder that were killed: temporary files that nobody holds locked."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if _TEMPORARY.fullmatch(name):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if lock_if_free(descriptor):
+                        os.unlink(folder / name)
+                finally:
+                    os.close(descriptor)
