@@ -222,7 +222,8 @@ def test_what_else_lies_in_the_folder_is_left_alone(open_json: OpenJSON, folder:
         "notes.tmp",
         "a.json",
         "ab/cd.json",
-        "0" * 32 + "/ab/x.json",
+        f"{'0' * 32}/ab/x.json",
+        f"project/ab/{'0' * 64}.json",
     ]
     for name in theirs:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
