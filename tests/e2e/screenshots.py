@@ -179,9 +179,9 @@ def show_whole(page: Page, width: int) -> None:
 
 
 def save(page: Page, path: Path) -> None:
-    """Write what `page` shows as a PNG of 256 colours, a third of the size."""
+    """Write what `page` shows as a PNG of 256 colours, a third of the size; rare ones, such as a few points of a chart, are kept."""
     image = Image.open(BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def take(browser: Browser, url: str, subject: Subject, theme: str, language: str) -> Iterator[str]:
