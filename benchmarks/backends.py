@@ -32,13 +32,9 @@ def measure() -> list[Table]:
             for number in range(ENTRIES):
                 cache.update(_prompt(number), LLM_STRING, _answer(number))
         return [
-            _table("Hit", caches, lambda cache, number: cache.lookup(_prompt(number % ENTRIES), LLM_STRING)),
-            _table("Miss", caches, lambda cache, number: cache.lookup(_prompt(-number - 1), LLM_STRING)),
-            _table(
-                "Store",
-                caches,
-                lambda cache, number: cache.update(_prompt(ENTRIES + number), LLM_STRING, _answer(number)),
-            ),
+            _table("Hit", caches, lambda number: number % ENTRIES, _look_up),
+            _table("Miss", caches, lambda number: -number - 1, _look_up),
+            _table("Store", caches, lambda number: ENTRIES + number, _store),
         ]
 
 
@@ -56,12 +52,27 @@ def _caches(folder: Path) -> dict[str, BaseCache]:
     }
 
 
-def _table(name: str, caches: dict[str, BaseCache], operation: Callable[[BaseCache, int], object]) -> Table:
+def _look_up(cache: BaseCache, prompt: str, answer: list[ChatGeneration]) -> None:
+    cache.lookup(prompt, LLM_STRING)
+
+
+def _store(cache: BaseCache, prompt: str, answer: list[ChatGeneration]) -> None:
+    cache.update(prompt, LLM_STRING, answer)
+
+
+def _table(
+    name: str,
+    caches: dict[str, BaseCache],
+    entry: Callable[[int], int],
+    operation: Callable[[BaseCache, str, list[ChatGeneration]], None],
+) -> Table:
     times_s: dict[str, list[float]] = {title: [] for title in caches}
     for number in range(-WARM_UP, ROUNDS):
+        chosen = entry(number + WARM_UP)
         for title, cache in caches.items():
+            prompt, answer = _prompt(chosen), _answer(chosen)  # made anew for each cache: none profits from another
             began = time.perf_counter()
-            operation(cache, number + WARM_UP)
+            operation(cache, prompt, answer)
             elapsed_s = time.perf_counter() - began
             if number >= 0:
                 times_s[title].append(elapsed_s)
@@ -93,7 +104,7 @@ def _answer(number: int) -> list[ChatGeneration]:
             "finish_reason": "stop",
             "logprobs": None,
         },
-        id=f"lc_run--{number:032x}-0",
+        id=f"lc_run--{abs(number):032x}-0",
         usage_metadata={"input_tokens": 80, "output_tokens": 220, "total_tokens": 300},
     )
     return [ChatGeneration(message=message, generation_info={"finish_reason": "stop", "logprobs": None})]

@@ -257,7 +257,7 @@ class CacheBackend(BaseCache):
         """Remove the entries of this namespace whose time to live is over; how many there were."""
         now = self.clock()
         expired = [row.summary.key for row in self._rows() if row.summary.is_expired(now)]
-        return self.delete(*expired)
+        return self.delete(*(key for key in expired if self._is_still_expired(key, now)))
 
     def stats(self) -> StoreStats:
         """How much this namespace holds."""
@@ -287,6 +287,9 @@ class CacheBackend(BaseCache):
     def notices(self) -> tuple[str, ...]:
         """What a person should know about this store, such as a damaged file that was set aside."""
         return ()
+
+    def flush(self) -> None:
+        """Write what is only noted in memory so far: how often and when entries were used."""
 
     def close(self) -> None:
         """Give back files and connections. Idempotent; on a view it does nothing, since the store is not its own."""
@@ -347,7 +350,15 @@ class CacheBackend(BaseCache):
     def _close(self) -> None:
         """Give back what the store holds open. Idempotent."""
 
-    # Steps of lookup and update
+    # Steps of lookup, update and purge
+
+    def _is_still_expired(self, key: str, now: float) -> bool:
+        """Whether nobody has stored a new answer under the key meanwhile."""
+        try:
+            found = self._read(key)
+        except CorruptEntryError:
+            return False
+        return found is not None and found.expires_at is not None and found.expires_at <= now
 
     def _new_entry(
         self, key: str, prompt: str, llm_string: str, generations: list[Generation], now_s: float

@@ -156,6 +156,8 @@ def _message_from_json(fields: object) -> AIMessage:
     content = fields.get("content")
     if not isinstance(content, str | list):
         raise CorruptEntryError("the content of a message is missing")
+    if isinstance(content, list) and not all(isinstance(block, str | dict) for block in content):
+        raise CorruptEntryError("a block of a message's content is neither text nor an object")
     values: dict[str, Any] = {"content": content, "type": "ai"}
     for name in ("name", "id"):
         values[name] = value = fields.get(name)

@@ -251,6 +251,10 @@ class JSONFileCache(CacheBackend):
         if not marker.exists():
             write_atomically(marker, orjson.dumps({"namespace": self.namespace}))
 
+    def flush(self) -> None:
+        """Write the uses that are only noted in memory so far."""
+        self._flush_uses()
+
     def _flush_uses(self) -> None:
         for file, (uses, used_at) in self._store.take_uses().items():
             with contextlib.suppress(OSError):

@@ -13,13 +13,21 @@ SHOWN_ANSWER_LENGTH = 300
 REDACTED = "[redacted]"
 _SECRET_NAME = (
     r"(?:proxy-)?authorization|(?:set-)?cookie"
-    r"|[\w-]*(?:(?:api|access|subscription|private)[-_ ]?key|secret|password|token)"
+    r"|[\w-]*(?:(?:api|access|subscription|private)[-_ ]?keys?|secret|password|passwd|pwd|credentials?|token)"
+    r"|(?:x-)?auth(?:-[\w-]+)?|key"
 )
 _SECRET_FIELD = re.compile(  # backslashes: JSON in JSON; "b": bytes
     rf"""(["'](?:{_SECRET_NAME})\\*["']\s*[:,]\s*b?\\*)(["'])((?:\\.|(?!\2).)*)\2""", re.IGNORECASE | re.DOTALL
 )
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_TOKEN_LIKE = re.compile(r"\bsk-[A-Za-z0-9_-]{12,}")
+_TOKEN_LIKE = re.compile(
+    r"\b(?:sk-|gsk_|hf_|gh[pousr]_|xai-|AIza|AKIA)[A-Za-z0-9_-]{12,}"
+)  # OpenAI, Groq, HF, GitHub …
+_UNQUOTED = re.compile(
+    r"\b((?:proxy-)?authorization\s*[:=]\s*)(?:(?:Bearer|Basic|Token)\s+)?[^\s'\",;\[({]{6,}", re.IGNORECASE
+)
+_URL_KEY = re.compile(r"([?&][\w-]*(?:key|token|secret|password|signature|sig|auth)=)[^&\s'\"]+", re.IGNORECASE)
+_URL_USER = re.compile(r"(?<![\w+.-])(\w[\w+.-]*://)[^\s:/@'\"]+@")
 _URL_PASSWORD = re.compile(r"(?<![\w+.-])(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@")  # "(?<!": else quadratic in long words
 _MODEL = re.compile(r"""["'](?:model_name|model|model_id|deployment_name)["']\s*[:,]\s*["']([^"']{1,200})["']""")
 
@@ -78,7 +86,10 @@ def redact(text: str) -> str:
     text = _SECRET_FIELD.sub(rf"\1\2{REDACTED}\2", text)
     text = _BEARER.sub(rf"\1 {REDACTED}", text)
     text = _TOKEN_LIKE.sub(REDACTED, text)
-    return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
+    text = _UNQUOTED.sub(rf"\1{REDACTED}", text)
+    text = _URL_KEY.sub(rf"\1{REDACTED}", text)
+    text = _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
+    return _URL_USER.sub(rf"\1{REDACTED}@", text)
 
 
 def shortened(text: str, length: int) -> str:

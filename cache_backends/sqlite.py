@@ -102,6 +102,8 @@ class SQLiteCache(CacheBackend):
             and (model_time_s is None or type(model_time_s) is float)
         ):
             raise CorruptEntryError("a column holds the wrong type")  # nothing guards these columns but their types
+        if not math.isfinite(created_at):
+            raise CorruptEntryError("the time of storing is not a time")
         return Found(parsed(key, value), created_at, expires_at, model_time_s)
 
     def _write(self, entry: StoredEntry) -> None:
@@ -204,6 +206,10 @@ class SQLiteCache(CacheBackend):
     def _select(self, query: str, *bindings: Any) -> list[tuple[Any, ...]]:
         with self._store.file.connection() as connection:
             return list(connection.execute(query, (interned_id(self.namespace), *bindings)))
+
+    def flush(self) -> None:
+        """Write the uses that are only noted in memory so far."""
+        self._flush_uses()
 
     def _flush_uses(self) -> None:
         """Write uses before entries are shown; whoever can't write may still read."""

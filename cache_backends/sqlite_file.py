@@ -158,6 +158,11 @@ class SQLiteFile(Forkable):
         self._lock = threading.RLock()
 
     @property
+    def identity(self) -> int | None:
+        """The inode in use: another number once the file was replaced."""
+        return self._inode
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
@@ -210,6 +215,7 @@ class SQLiteFile(Forkable):
         A file that is there must never be opened but by SQLite: closing it would drop the locks that SQLite holds on
         it in this process (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread).
         """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been removed meanwhile
         with self._creating, contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.outputs import ChatGeneration
+from langchain_core.outputs import ChatGeneration, Generation
 
 from lab.failures import StoppedError, classify, detail
 from lab.measurement import FailureKind, Measurement, RequestOutcome, WhyNotStored
@@ -57,7 +58,9 @@ def ask(
     With `bypass` the cache is neither asked nor filled. The model object is never changed: each request gets a copy
     that shares its connections. `on_token` receives the answer's text as it is made (nothing on a hit).
     """
-    observed = ObservedCache(None if bypass else strategy.cache, namespace=strategy.namespace, refuse=model.refuse)
+    observed = ObservedCache(
+        None if bypass else strategy.cache, namespace=strategy.namespace, refuse=partial(_refuse, model)
+    )
     tokens = _Tokens(on_token, stopping)
     asked_at = clock()
     answer, error = "", None
@@ -66,7 +69,7 @@ def ask(
         result = model.runnable.model_copy(update={"cache": observed}).invoke(prompt, config={"callbacks": [tokens]})
         answer = result if isinstance(result, str) else str(result.text)
     except Exception as failure:  # noqa: BLE001  # whatever fails is a result here
-        error = failure
+        error = StoppedError("The answer was stopped.") if stopping() else failure
     ended = time.perf_counter()
     return _measurement(
         model, strategy, prompt, observed, prices or Prices(),
@@ -131,6 +134,13 @@ def _measurement(
         expired_for_s=None if lookup is None else lookup.expired_for_s,
         answer=answer,
     )
+
+
+def _refuse(model: Model, generations: Sequence[Generation]) -> WhyNotStored | None:
+    """Refuse what the model's endpoint says must not be stored, and answers that repeat the key they were paid with."""
+    if any(secret in repr(generation) for secret in model.secrets for generation in generations):
+        return "holds_key"
+    return model.refuse(generations)
 
 
 def _model_s(observed: ObservedCache, ended: float) -> float | None:

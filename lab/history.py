@@ -140,9 +140,10 @@ class History:
             connection.execute("delete from measurements where scope = ?", (scope,))
             connection.execute("delete from totals where scope = ?", (scope,))
 
-    def version(self, scope: str) -> int:
-        """A number that changes when a measurement of the scope is added."""
-        return int(self._one("select max(id) from measurements where scope = ?", scope) or 0)
+    def version(self, scope: str) -> str:
+        """A text that changes when a measurement of the scope is added, and when another file takes the place."""
+        newest = self._one("select max(id) from measurements where scope = ?", scope) or 0
+        return f"{self._file.identity}-{newest}"
 
     def last_kept(self, scope: str, strategy: str, model: str, key: str) -> Kept | None:
         """When this request's answer was last known to be in the strategy's store, None if it never was.
@@ -170,7 +171,7 @@ class History:
         return self._read(lambda connection: _totals(connection, scope))
 
     def newest(self, scope: str, limit: int) -> pd.DataFrame:
-        """The newest measurements, newest first, one row each, with `request`: 1 for the scope's first."""
+        """The newest measurements, newest first, one row each, with `request`: 1 for the oldest kept."""
 
         def read(connection: apsw.Connection) -> tuple[list[Any], int]:
             rows = connection.execute(

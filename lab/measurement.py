@@ -46,9 +46,10 @@ RETRY_HELPS: frozenset[FailureKind] = frozenset(
 """The failures after which asking once more may work without changing anything."""
 
 WhyNotStored = Literal[
-    "empty", "truncated", "unfaithful", "error", "no_finish", "no_answer", "bypass", "hit", "no_cache"
+    "empty", "truncated", "unfaithful", "error", "no_finish", "holds_key", "no_answer", "bypass", "hit", "no_cache"
 ]
-"""Why a request stored nothing: see `cache_backends.Refusal`; `no_finish`: the stream ended without saying so."""
+"""Why a request stored nothing: see `cache_backends.Refusal`; `no_finish`: the stream ended without saying so;
+`holds_key`: the answer repeats the key it was paid with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

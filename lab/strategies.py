@@ -127,6 +127,8 @@ class Strategies:
             elif not self._settings[name].survives_restart:
                 _empty(cache)  # and kept: a request in flight stores into it
             else:
+                if isinstance(cache, CacheBackend):
+                    cache.flush()
                 self._opened.pop(self._place(name, namespace), None)
 
     def forget(self, name: str, namespace: str, key: str) -> bool:

@@ -9,6 +9,7 @@ import streamlit as st
 from lab.jobs import Job
 from lab.laboratory import Answered, Request
 from lab.measurement import Measurement
+from lab.strategies import NO_CACHE
 from ui import ask_state, words
 from ui.language import _
 from ui.numbers import DASH, ago, duration, money, times
@@ -54,8 +55,21 @@ def _show_running(job: Job[str, Answered], request: Request) -> None:
                         pass
         with right:
             st.metric(_("Running for"), duration(_elapsed_s(job)))
-            st.caption(_("The cache has no answer to this, so the model is writing one."))
-            st.button(_("Stop"), key="stop_answer", icon=":material/stop_circle:", on_click=ask_state.stop)
+            if request.bypass or request.strategy == NO_CACHE:
+                st.caption(_("The cache is not asked: the model is writing an answer."))
+            else:
+                st.caption(_("The cache has no answer to this, so the model is writing one."))
+            st.button(
+                _("Stop"),
+                key="stop_answer",
+                icon=":material/stop_circle:",
+                on_click=ask_state.stop,
+                disabled=job.stopping,
+            )
+            if job.stopping:
+                st.caption(
+                    _("Stopping at the model's next word, or at its time limit. You can ask something else meanwhile.")
+                )
 
 
 def _elapsed_s(job: Job[str, Answered]) -> float:
@@ -73,6 +87,7 @@ def _show_answered(answered: Answered) -> None:
                     icon=words.OUTCOME_ICONS[measured.shown_outcome],
                     color=_badge_colour(measured.shown_outcome),
                 )
+                st.badge(words.strategy(laboratory(), measured.strategy), icon=":material/inventory_2:", color="gray")
                 if measured.simulated:
                     st.badge(_("Simulated model"), icon=":material/science:", color="gray")
                 st.caption(_prompt_line(measured.prompt))
@@ -149,7 +164,8 @@ def _price(measured: Measurement, usd: float) -> str:
 def _show_entry(measured: Measurement) -> None:
     if measured.key is None:
         return
-    age = DASH if measured.entry_age_s is None else ago(measured.entry_age_s)
+    age_s = 0.0 if measured.stored else measured.entry_age_s
+    age = DASH if age_s is None else ago(age_s)
     st.caption(_("Stored: {age} · Key (SHA-256 of prompt and parameters):").format(age=age))
     st.code(measured.key, language=None)
 

@@ -77,7 +77,9 @@ def submit(prompt: str) -> None:
     """Begin to ask; what is wrong with the prompt becomes a sentence, and its text is kept."""
     state = asking()
     state.message = state.mistake = state.rejected = state.forgotten_key = None
-    state.demo = None
+    if state.demo is not None:
+        state.demo.stop()
+        state.demo = None
     request = request_for(prompt)
     try:
         state.job, state.job_request = laboratory().start(request), request
@@ -88,17 +90,17 @@ def submit(prompt: str) -> None:
         state.rejected = prompt
 
 
-def submit_typed() -> None:
-    """The chat input was sent."""
-    submit(st.session_state["prompt"] or "")
-
-
 def submit_sample() -> None:
     """A sample was picked: ask it, and leave no sample picked, so that it can be picked again."""
     sample = st.session_state["sample_prompt"]
     st.session_state["sample_prompt"] = None
     if sample:
         submit(sample)
+
+
+def forget_message() -> None:
+    """Another strategy was chosen: what was said of the one before is not true of it."""
+    asking().message = None
 
 
 def submit_again() -> None:
@@ -109,7 +111,7 @@ def submit_again() -> None:
 
 
 def stop() -> None:
-    """Stop the answer that is being made."""
+    """Stop the answer that is being made, at the model's next word."""
     job = asking().job
     if job is not None:
         job.stop()
@@ -165,11 +167,12 @@ def begin_demo(prompt: str) -> None:
 
 
 def end_demo() -> None:
-    """Stop the demo if it runs, and put it away."""
+    """Stop the demo if it runs, else put it away."""
     state = asking()
-    if state.demo is not None:
+    if state.demo is None or state.demo.finished:
+        state.demo = None
+    else:
         state.demo.stop()
-    state.demo = None
 
 
 def demo_strategies() -> list[str]:

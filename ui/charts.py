@@ -88,7 +88,7 @@ def latency_chart(
             ],
         )
         .properties(height=CHART_HEIGHT)
-        .configure_legend(orient="top", direction="horizontal", titleOrient="left", columns=4)
+        .configure_legend(orient="top", direction="horizontal", titleOrient="top", columns=3, labelLimit=140)
     )
 
 
@@ -123,7 +123,7 @@ def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label:
             ],
         )
         .properties(height=CHART_HEIGHT)
-        .configure_legend(orient="top", direction="horizontal", titleOrient="left", columns=4)
+        .configure_legend(orient="top", direction="horizontal", titleOrient="top", columns=2, labelLimit=130)
     )
 
 

@@ -37,6 +37,7 @@ def settings_row() -> None:
         key="strategy",
         required=True,
         persist_state="session",
+        on_change=ask_state.forget_message,
         help=_("Where answers are kept. The guide says what each is good for."),
     )
     model_column, temperature_column, ttl_column = st.columns([2, 1, 1], gap="medium")
@@ -87,17 +88,15 @@ def settings_row() -> None:
 def prompt_row() -> None:
     """The prompt, and samples to begin with."""
     with st.container():  # straight on the page, a chat input would stick to the bottom of the window
-        st.chat_input(
-            _("Ask something, for example: Who was Carl Sagan?"), key="prompt", on_submit=ask_state.submit_typed
-        )
+        # By its return value: a session that has just reconnected to a restarted server runs no callbacks.
+        typed = st.chat_input(_("Ask something, for example: Who was Carl Sagan?"), key="prompt")
+    if typed:
+        ask_state.submit(typed)
     first = language()
     samples = [*SAMPLES[first], *(sample for code, others in SAMPLES.items() if code != first for sample in others)]
-    st.pills(
-        _("Or pick a sample"),
-        samples,
-        key="sample_prompt",
-        on_change=ask_state.submit_sample,
-    )
+    picked = st.pills(_("Or pick a sample"), samples, key="sample_prompt", on_change=ask_state.submit_sample)
+    if picked:  # the callback leaves nothing picked, so it did not run
+        ask_state.submit(picked)
 
 
 def action_row() -> None:
@@ -142,7 +141,7 @@ def _what_they_do() -> str:
     )
     if laboratory().settings.sharing == "shared":
         return sentence + " " + _("All visitors of this app share its caches and its history.")
-    return sentence + " " + _("Your cache and history are yours alone, and last as long as this browser session.")
+    return sentence + " " + _("Your cache and history are yours alone; another browser session begins with empty ones.")
 
 
 def _visitor_key() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pandas as pd
 import streamlit as st
 
@@ -25,7 +27,7 @@ def demo_button() -> None:
         icon=":material/play_circle:",
         on_click=ask_state.begin_demo,
         args=(SAMPLES[language()][0],),
-        disabled=ask_state.asking().demo is not None,
+        disabled=ask_state.asking().demo is not None or not ask_state.demo_strategies(),
     )
 
 
@@ -116,11 +118,11 @@ def _conclusion(steps: list[DemoStep]) -> str:
     failed = [each for each in measured if each.failure is not None]
     if failed and failed[0].failure is not None:
         return _("The demo could not be played whole: {failure}").format(failure=words.failure(failed[0].failure))
-    hits = sorted(each.total_s for each in measured if each.outcome == "hit")
-    misses = sorted(each.total_s for each in measured if each.outcome == "miss")
+    hits = [each.total_s for each in measured if each.outcome == "hit"]
+    misses = [each.total_s for each in measured if each.outcome == "miss"]
     if not hits or not misses:
         return _("The demo was stopped before there was anything to compare.")
-    hit_s, miss_s = hits[len(hits) // 2], misses[len(misses) // 2]
+    hit_s, miss_s = statistics.median(hits), statistics.median(misses)
     simulated = " " + _("The model's time is simulated.") if measured[0].simulated else ""
     return (
         _(

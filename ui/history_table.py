@@ -24,7 +24,7 @@ ROW_HEIGHT = 35
 """Pixels, as Streamlit draws tables."""
 
 
-def show_table(lab: Laboratory, whose: str, version: int, requests: int) -> None:
+def show_table(lab: Laboratory, whose: str, version: str, requests: int) -> None:
     """The newest requests, and what can be done with all `requests` of them."""
     _draw_table(lab, lab.settings.data_dir, whose, version, language(), st.context.timezone)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -42,11 +42,16 @@ def show_table(lab: Laboratory, whose: str, version: int, requests: int) -> None
             icon=":material/download:",
             on_click="ignore",
         )
-        with st.popover(_("Clear history"), icon=":material/delete_sweep:"):
-            st.markdown(_("This removes all measurements shown here. What the caches hold stays."))
-            if lab.settings.sharing == "shared":
-                st.caption(_("All visitors share this history."))
-            st.button(_("Remove all measurements"), key="clear_history", type="primary", on_click=_clear)
+        clear_button()
+
+
+def clear_button() -> None:
+    """Remove all measurements of this scope, after a second click."""
+    with st.popover(_("Clear history"), icon=":material/delete_sweep:"):
+        st.markdown(_("This removes all measurements shown here. What the caches hold stays."))
+        if laboratory().settings.sharing == "shared":
+            st.caption(_("All visitors share this history."))
+        st.button(_("Remove all measurements"), key="clear_history", type="primary", on_click=_clear)
 
 
 def _clear() -> None:
@@ -58,7 +63,7 @@ def _draw_table(
     _lab: Laboratory,
     data_dir: Path,  # noqa: ARG001  # these three are part of the key: the same table is drawn only once
     whose: str,
-    version: int,  # noqa: ARG001
+    version: str,  # noqa: ARG001
     code: str,  # noqa: ARG001
     timezone: str | None,
 ) -> None:
@@ -74,7 +79,7 @@ def _draw_table(
             column_config={
                 "request": st.column_config.NumberColumn(_("Request"), width="small"),
                 "prompt": st.column_config.TextColumn(_("Prompt"), width="medium"),
-                "outcome": st.column_config.TextColumn(_("Outcome"), width="small"),
+                "outcome": st.column_config.TextColumn(_("Outcome"), width=125),
                 "strategy": st.column_config.TextColumn(_("Strategy")),
                 "total_s": st.column_config.NumberColumn(_("Total"), width="small"),
                 "lookup_s": st.column_config.NumberColumn(_("Lookup"), width="small"),

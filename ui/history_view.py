@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
+from cache_backends import CacheError
 from lab.history import Totals
 from lab.laboratory import Laboratory
 from ui import words
 from ui.charts import draw, hit_ratio_chart, latency_chart
 from ui.colours import is_dark
-from ui.history_table import show_table
+from ui.history_table import clear_button, show_table
 from ui.language import _, language, ngettext
 from ui.numbers import DASH, count, duration, money, of, ratio, times
+from ui.safe_text import shown_in_line
 from ui.session import laboratory, scope
+
+logger = logging.getLogger("ui.history")
 
 FIGURE_WIDTHS = (0.82, 0.92, 1, 1.06, 1, 1.3)
 WINDOWS = {"200": 200, "2000": 2000, "all": None}
@@ -24,7 +29,19 @@ WINDOWS = {"200": 200, "2000": 2000, "all": None}
 
 
 def show_history() -> None:
-    """Figures, charts and table of all requests, or what to do to get some."""
+    """Figures, charts and table of all requests; a sentence where the history can't be read."""
+    try:
+        _show_history()
+    except (CacheError, TypeError, ValueError, KeyError, ArithmeticError) as error:  # its file may hold anything
+        logger.exception("the history can't be shown")
+        st.warning(
+            _("The history can't be shown: {reason}").format(reason=shown_in_line(str(error))),
+            icon=":material/healing:",
+        )
+        clear_button()
+
+
+def _show_history() -> None:
     lab = laboratory()
     totals = lab.history.totals(scope())
     _show_key_figures(totals)
@@ -70,7 +87,7 @@ def _draw_charts(
     _lab: Laboratory,
     data_dir: Path,  # noqa: ARG001  # these four are part of the key: the same charts are drawn only once
     whose: str,
-    version: int,  # noqa: ARG001
+    version: str,  # noqa: ARG001
     window: str,
     code: str,  # noqa: ARG001
     dark: bool,  # noqa: ARG001
@@ -87,7 +104,8 @@ def _draw_charts(
                 key="latency_chart",
                 alt=_("A point for each request, its time on a log axis. The sentence below says it in numbers."),
             )
-            st.caption(_latency_in_words(points))
+            whole = _lab.history.totals(whose) if (points["requests"] > 1).any() else None
+            st.caption(_latency_in_words(points, whole))
         else:  # none got as far as the model or a cache
             st.caption(_("No request has been timed yet."))
     with right, st.container(key="hit_ratio_chart"):
@@ -104,8 +122,11 @@ def _draw_charts(
             st.caption(_ratios_in_words(_lab, ratios))
 
 
-def _latency_in_words(points: pd.DataFrame) -> str:
-    """What the latency chart shows, for those who can't see it and those who want the numbers."""
+def _latency_in_words(points: pd.DataFrame, whole: Totals | None) -> str:
+    """What the latency chart shows, for those who can't see it and those who want the numbers.
+
+    `whole`: the totals, where a point stands for many requests and medians of the points would be none of the requests.
+    """
     answered = points[points["outcome"] != "error"]
     hits = answered[answered["outcome"] == "hit"]["total_s"]
     others = answered[answered["outcome"].isin(["miss", "expired", "corrupt"])]["total_s"]
@@ -114,17 +135,20 @@ def _latency_in_words(points: pd.DataFrame) -> str:
         return ngettext("{n} request shown. Lower is better.", "{n} requests shown. Lower is better.", number).format(
             n=count(number)
         )
-    faster = float(others.median() / hits.median())
+    hit_s, miss_s = float(hits.median()), float(others.median())
+    hits_n, misses_n = len(hits), len(others)
+    if whole is not None and whole.median_hit_s and whole.median_miss_s:
+        hit_s, miss_s, hits_n, misses_n = whole.median_hit_s, whole.median_miss_s, whole.hits, whole.misses_answered
     return _(
         "{n} requests shown; lower is better. Here a hit takes {hit} at the median (n = {hits}) and a miss {miss} "
         "(n = {misses}): {times} as long."
     ).format(
         n=count(int(points["requests"].sum())),
-        hit=duration(float(hits.median())),
-        hits=count(len(hits)),
-        miss=duration(float(others.median())),
-        misses=count(len(others)),
-        times=times(faster),
+        hit=duration(hit_s),
+        hits=count(hits_n),
+        miss=duration(miss_s),
+        misses=count(misses_n),
+        times=times(miss_s / hit_s),
     )
 
 

@@ -75,6 +75,8 @@ def span(seconds: float) -> str:
 
 def ago(seconds: float) -> str:
     """How long ago something was."""
+    if not math.isfinite(seconds):
+        return DASH
     if seconds < 1:
         return _("just now")
     return _("{span} ago").format(span=span(seconds))

@@ -90,6 +90,7 @@ def not_stored(reason: WhyNotStored | None) -> str | None:
         "empty": _("It was not stored, because the answer is empty."),
         "truncated": _("It was not stored, because the answer was cut off by its length limit."),
         "no_finish": _("It was not stored, because the connection ended before the answer did."),
+        "holds_key": _("It was not stored, because it repeats the API key."),
         "unfaithful": _("It was not stored, because it would not come back exactly as it is."),
         "error": _("It could not be stored."),
     }.get(reason or "")

@@ -179,7 +179,7 @@ def show_whole(page: Page, width: int) -> None:
 
 
 def save(page: Page, path: Path) -> None:
-    """Write what `page` shows as a PNG of 256 colours, a third of the size; rare ones, such as a few points of a chart, are kept."""
+    """Write what `page` shows as a PNG of 256 colours, those of a few points in a chart included."""
     image = Image.open(BytesIO(page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
     image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 

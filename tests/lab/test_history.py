@@ -156,7 +156,8 @@ def test_an_empty_history_has_nothing_to_say(history: History) -> None:
         assert frame.empty
         assert "request" in frame.columns
     assert list(history.export("shared")) == []
-    assert (history.version("shared"), history.notices) == (0, [])
+    assert history.version("shared").endswith("-0")
+    assert history.notices == []
     assert history.last_kept("shared", "memory", "simulated", "ab" * 32) is None
     assert history.last_model_s("shared", "memory", "simulated", "ab" * 32) is None
 
