@@ -205,3 +205,9 @@ def test_a_seal_is_good_for_its_key_and_its_bytes_only() -> None:
             codec.unseal(KEY, sealed[:position])
     with pytest.raises(CorruptEntryError):
         codec.unseal(KEY, sealed + b" ")
+
+
+@pytest.mark.parametrize("content", [[1, 2], [None], [["nested"]], [["text"], {"type": "text", "text": "x"}]])
+def test_a_planted_block_that_is_neither_text_nor_an_object_is_corrupt(content: list[Any]) -> None:
+    with pytest.raises(CorruptEntryError, match="block"):
+        codec.decode(json.dumps([{"text": "x", "message": {"content": content}}]).encode())

@@ -197,3 +197,20 @@ def test_a_shortened_text_is_a_beginning(text: str, length: int) -> None:
     short = shortened(text, length)
     assert len(short) <= length
     assert short == text or (len(text) > length and short.endswith("…") and text.startswith(short[:-1]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base_url=https://host/v1?api_key=SECRETVALUE1&x=1",
+        "base_url='http://SECRETVALUE1@host/v1'",
+        "{'X-Auth': 'SECRETVALUE1'}",
+        "Authorization: Token SECRETVALUE1",
+        "authorization=SECRETVALUE1",
+        '{"passwd": "SECRETVALUE1"}',
+        "the key gsk_SECRETVALUE1SECRETVALUE1",
+    ],
+)
+def test_credentials_are_redacted_in_the_forms_that_servers_use(text: str) -> None:
+    assert "SECRETVALUE1" not in redact(text)
+    assert REDACTED in redact(text)

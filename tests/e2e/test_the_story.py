@@ -141,3 +141,16 @@ def test_the_history_is_downloaded_as_csv(app_server: StartServer, page: Page) -
     assert header.startswith("asked_at,scope,strategy,model,simulated,prompt,")
     assert ",'=1+1," in row
     assert rest == []
+
+
+def test_the_first_prompt_after_a_restart_of_the_server_is_asked(app_server: StartServer, page: Page) -> None:
+    server = app_server()
+    open_page(page, f"{server.url}/?strategy=json")
+    ask(page, PROMPT)
+    first = answer_with(page, "miss")
+
+    server.restart()  # and the page is left open: it connects again by itself
+    wait_for_idle(page, timeout_s=60)
+    ask(page, PROMPT)
+
+    assert answer_with(page, "hit") == first

@@ -363,3 +363,11 @@ def test_the_clock_says_when_it_was_asked_and_the_scope_who_asked(strategies: St
     asked = ask(simulated(), strategies.get("memory", NAMESPACE), SAGAN, scope="session-1", clock=lambda: 12.5)
     assert (asked.asked_at, asked.scope, asked.strategy, asked.model) == (12.5, "session-1", "memory", "simulated")
     assert asked.simulated
+
+
+def test_an_answer_that_repeats_the_key_it_was_paid_with_is_not_stored() -> None:
+    cache = MemoryCache()
+    model = as_model(ToldChat(told=[AIMessage("Your key is sk-visitor-1")]), secrets=("sk-visitor-1",))
+    measured = ask(model, Strategy("memory", cache, "here"), SAGAN)
+    assert (measured.stored, measured.not_stored, measured.failure) == (False, "holds_key", None)
+    assert cache.stats().entries == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
+import apsw
 import pytest
 
 import lab.jobs
@@ -232,3 +234,24 @@ def test_an_answer_in_the_making_can_be_watched_and_stopped(visit: Visit, config
         assert visitor.outcome == "error"
         assert "The answer was stopped." in visitor.text
         assert visitor.click("ask_again").outcome == "miss"
+
+
+def test_a_data_folder_that_is_removed_meanwhile_is_made_again(visit: Visit) -> None:
+    visitor = visit(strategy="sqlite").ask(SAGAN)
+    shutil.rmtree(laboratory().settings.data_dir)
+    assert visitor.ask("Who was Neil Armstrong?").outcome == "miss"
+    assert visitor.click("ask_again").outcome == "hit"
+    visitor.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("total_s", "abc"), ("failure", "zzz"), ("strategy", b"\xff\x00"), ("total_s", 9e999)]
+)
+def test_an_odd_row_in_the_history_never_breaks_the_page(visit: Visit, column: str, value: object) -> None:
+    visitor = visit().ask(SAGAN)
+    connection = apsw.Connection(str(laboratory().settings.data_dir / "history.db"))
+    connection.execute(f"update measurements set {column} = ?", (value,))
+    connection.close()
+    visitor.look()
+    assert not visitor.at.exception
+    assert visitor.ask("Who was Neil Armstrong?").outcome == "miss"
