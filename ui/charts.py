@@ -14,7 +14,7 @@ from ui.colours import OUTCOME_COLOURS, outcome_colour, strategy_colour, strateg
 from ui.language import _
 from ui.numbers import count, duration, ratio
 
-CHART_HEIGHT = 300
+CHART_HEIGHT = 380
 POINT_SIZE = 60
 NEUTRAL = "#868D9A"
 """For what has a shape but no colour of its own; seen on both backgrounds."""
@@ -73,7 +73,7 @@ def latency_chart(
             shape=alt.Shape(
                 "strategy_label:N",
                 title=_("Strategy"),
-                legend=alt.Legend(symbolFillColor=NEUTRAL, symbolStrokeColor=NEUTRAL),
+                legend=alt.Legend(orient="bottom", columns=2, symbolFillColor=NEUTRAL, symbolStrokeColor=NEUTRAL),
                 scale=alt.Scale(
                     domain=[strategy_label(name) for name in present],
                     range=[strategy_shape(name, strategies) for name in present],
@@ -88,7 +88,7 @@ def latency_chart(
             ],
         )
         .properties(height=CHART_HEIGHT)
-        .configure_legend(orient="top", direction="horizontal", titleOrient="top", columns=3, labelLimit=140)
+        .configure_legend(orient="top", direction="horizontal", titleOrient="top", columns=3, labelLimit=150)
     )
 
 
@@ -123,7 +123,7 @@ def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label:
             ],
         )
         .properties(height=CHART_HEIGHT)
-        .configure_legend(orient="top", direction="horizontal", titleOrient="top", columns=2, labelLimit=130)
+        .configure_legend(orient="bottom", direction="horizontal", titleOrient="top", columns=2, labelLimit=150)
     )
 
 

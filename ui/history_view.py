@@ -94,7 +94,7 @@ def _draw_charts(
 ) -> None:
     names = _lab.strategies.names
     strategy_label = partial(words.strategy, _lab)
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns(2, gap="medium")
     with left, st.container(key="history_chart"):
         points = _lab.history.latencies(whose, WINDOWS[window])
         st.markdown("**" + _("Latency of each request") + "**")
