@@ -1,4 +1,4 @@
-"""Timing several contenders in one run: round by round and block by block, so that drift of the machine hits all alike."""
+"""Timing several contenders in one run, block by block in turn, so that drift of the machine hits all alike."""
 
 from __future__ import annotations
 

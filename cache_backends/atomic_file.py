@@ -6,15 +6,15 @@ import contextlib
 import os
 import re
 import secrets
-from pathlib import Path
 
 from cache_backends.file_lock import lock_if_free
 
+TEMPORARY_SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r".+\.\d+-[0-9a-f]{8}\.tmp")
 """What `_open_temporary` calls its files: nothing else is ever swept."""
 
 
-def write_atomically(file: Path, content: bytes, *, used_at: float | None = None) -> None:
+def write_atomically(file: str, content: bytes, *, used_at: float | None = None) -> None:
     """Write a file (mode 0600) so that readers see the old content or the new, and sync it.
 
     `used_at` (Unix time, seconds) becomes its time of modification.
@@ -37,10 +37,10 @@ def write_atomically(file: Path, content: bytes, *, used_at: float | None = None
         os.close(descriptor)
 
 
-def _open_temporary(file: Path) -> tuple[Path, int]:
+def _open_temporary(file: str) -> tuple[str, int]:
     """A new file beside `file`, locked: that is how `sweep` knows the ones that a killed process left."""
     while True:
-        temporary = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        temporary = f"{file}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             is_locked = lock_if_free(descriptor)
@@ -51,7 +51,7 @@ def _open_temporary(file: Path) -> tuple[Path, int]:
         os.close(descriptor)  # somebody swept it in the moment before it was locked
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: str) -> None:
     """Remove what writers left in a folder that were killed: temporary files that nobody holds locked."""
     try:
         names = os.listdir(folder)
@@ -60,9 +60,9 @@ def sweep(folder: Path) -> None:
     for name in names:
         if _TEMPORARY.fullmatch(name):
             with contextlib.suppress(OSError):
-                descriptor = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC)
+                descriptor = os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC)
                 try:
                     if lock_if_free(descriptor):
-                        os.unlink(folder / name)
+                        os.unlink(f"{folder}/{name}")
                 finally:
                     os.close(descriptor)

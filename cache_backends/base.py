@@ -1,6 +1,6 @@
 """What all backends share: LangChain's contract, keys, codec, time to live, failing open, counting, observing.
 
-A backend adds the storage alone: the handful of methods at the end that begin with an underscore.
+A backend adds the storage alone: the handful of methods of `cache_backends.storage`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from langchain_core.caches import BaseCache
@@ -21,10 +19,11 @@ from langchain_core.outputs import Generation
 from cache_backends import browse, codec
 from cache_backends.counters import Counters
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError, NotCacheableError
-from cache_backends.keys import cache_key, checked_key
+from cache_backends.fresh_objects import generations_from
+from cache_backends.keys import digest_of, request_digest
 from cache_backends.observe import Observed, is_observed, note_lookup, note_store, observing
-from cache_backends.options import TimeToLive, parse_bool, parse_max_entries, parse_namespace, parse_ttl
-from cache_backends.readable import model_name, redact
+from cache_backends.options import TimeToLive, parse_bool, parse_limit, parse_namespace, parse_ttl
+from cache_backends.readable import readable_parameters, redact
 from cache_backends.records import (
     CacheEntry,
     EntryOrder,
@@ -36,6 +35,8 @@ from cache_backends.records import (
     Store,
     StoreStats,
 )
+from cache_backends.storage import Found, Storage, StoredEntry
+from cache_backends.worth_keeping import refuse_what_is_not_worth_keeping
 
 logger = logging.getLogger("cache_backends")
 
@@ -51,31 +52,7 @@ UNCHANGED = Unchanged()
 """Says "as this view has it" where None already means something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a backend reads for a lookup: the parsed JSON of the generations, and its times (Unix, seconds)."""
-
-    answers: object
-    created_at: float
-    expires_at: float | None
-    model_time_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """An entry as a backend writes it and reads it back whole. `payload` is the JSON of the generations, not sealed."""
-
-    key: str
-    payload: bytes
-    created_at: float
-    expires_at: float | None
-    model_time_s: float | None
-    model: str | None
-    raw_prompt: str
-    llm_string: str
-
-
-class CacheBackend(BaseCache):
+class CacheBackend(BaseCache, Storage):
     """A LangChain cache that also has a time to live, limits, entries to browse, counters and outcomes.
 
     Drop-in for `ChatOpenAI(cache=...)` and `set_llm_cache(...)`. Unless `strict`, no failure of the store reaches
@@ -93,19 +70,21 @@ class CacheBackend(BaseCache):
         namespace: str = "default",
         ttl: TimeToLive = None,
         max_entries: int | str | None = None,
+        max_bytes: int | str | None = None,
         strict: bool | str = False,
         store_truncated: bool | str = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.namespace = parse_namespace(namespace)
         self.ttl_s = parse_ttl(ttl)
-        self.max_entries = parse_max_entries(max_entries)
+        self.max_entries = parse_limit("max_entries", max_entries)
+        self.max_bytes = parse_limit("max_bytes", max_bytes)
         self.strict = parse_bool("strict", strict)
         self.store_truncated = parse_bool("store_truncated", store_truncated)
         self.clock = clock
         self.counters = Counters()
         self._identity = object()
-        self._asked_at: dict[tuple[str, str], float] = {}
+        self._asked_at: dict[tuple[str, bytes], float] = {}
         self._is_view = False
 
     # LangChain's contract
@@ -113,35 +92,35 @@ class CacheBackend(BaseCache):
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """The stored generations as fresh objects, or None where there are none that may be used."""
         started = time.perf_counter()
-        key: str | None = None
+        digest: bytes | None = None
         found: Found | None = None
         generations: list[Generation] | None = None
         now = 0.0
         error: Exception | None = None
         outcome: Outcome = "miss"
         try:
-            key = cache_key(prompt, llm_string)
-            now = self.clock()
-            found = self._read(key)
+            digest = request_digest(prompt, llm_string)
+            found = self._read(digest)
             if found is not None:
+                now = self.clock()
                 if found.expires_at is not None and found.expires_at <= now:
                     outcome = "expired"
                 else:
-                    generations = codec.build(found.answers)
+                    generations = generations_from(found.answers)
                     outcome = "hit"
-                    self._record_use(key, now)
+                    self._record_use(digest, now)
         except CorruptEntryError as corrupt:
             outcome, error = "corrupt", corrupt
-            self._try_to_set_aside(key, corrupt)
+            self._try_to_set_aside(digest, corrupt)
         except Exception as failure:  # noqa: BLE001  # failing open: whatever it is, the model can be asked
             outcome, error, generations = "error", failure, None
             logger.warning("lookup failed, the model is asked instead: %s", redact(str(failure)))
         ended = time.perf_counter()
         self.counters.count_lookup(outcome, ended - started)
-        if outcome != "hit" and key is not None:
-            self._remember_miss(key, ended)
+        if outcome != "hit" and digest is not None:
+            self._remember_miss(digest, ended)
         if is_observed():
-            note_lookup(self._identity, self.namespace, _lookup(outcome, key, ended - started, found, now, error))
+            note_lookup(self._identity, self.namespace, _lookup(outcome, digest, ended - started, found, now, error))
         if self.strict and outcome == "error" and error is not None:
             raise error
         return generations
@@ -149,12 +128,12 @@ class CacheBackend(BaseCache):
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store all generations of one request, replacing what was there; not what is empty, cut off or unfaithful."""
         started = time.perf_counter()
-        key: str | None = None
+        digest: bytes | None = None
         refusal: Refusal | None = None
         error: Exception | None = None
         try:
-            key = cache_key(prompt, llm_string)
-            self._write(self._new_entry(key, prompt, llm_string, list(return_val), started))
+            digest = request_digest(prompt, llm_string)
+            self._write(self._new_entry(digest, prompt, llm_string, list(return_val), started))
         except NotCacheableError as not_cacheable:
             refusal, error = not_cacheable.reason, not_cacheable  # type: ignore[assignment]
             self.counters.count_uncacheable()
@@ -167,6 +146,7 @@ class CacheBackend(BaseCache):
         if error is None:
             self.counters.count_store(elapsed_s)
         if is_observed():
+            key = None if digest is None else digest.hex()
             detail = redact(str(error)) if error is not None else None
             note_store(self._identity, self.namespace, Store(key, error is None, elapsed_s, refusal, detail))
         if self.strict and refusal == "error" and error is not None:
@@ -219,7 +199,7 @@ class CacheBackend(BaseCache):
 
         Raises ValueError for what can't be a key.
         """
-        return self._entry(checked_key(key))
+        return self._entry(digest_of(key))
 
     def entries(
         self,
@@ -250,14 +230,53 @@ class CacheBackend(BaseCache):
 
     def delete(self, *keys: str) -> int:
         """Remove these entries; the number of those that were there. Raises ValueError for what can't be a key."""
-        checked = [checked_key(key) for key in keys]
-        return sum(self._delete(key) for key in checked)
+        digests = [digest_of(key) for key in keys]
+        return sum(map(self._delete, digests))
+
+    def set_ttl(self, key: str, ttl: TimeToLive) -> bool:
+        """Let an entry, expired or not, live for `ttl` from now on (None: for ever); whether it was there.
+
+        Raises ValueError for what can't be a key or a time to live.
+        """
+        digest, ttl_s = digest_of(key), parse_ttl(ttl)
+        return self._set_expiry(digest, None if ttl_s is None else self.clock() + ttl_s)
+
+    def pin(self, key: str, pinned: bool = True) -> bool:
+        """Keep an entry from expiring and from being evicted, or let it go again; whether it was there.
+
+        A new answer under the same key is not pinned. Raises ValueError for what can't be a key.
+        """
+        return self._set_pinned(digest_of(key), pinned=pinned)
+
+    def restore(self, entry: CacheEntry) -> None:
+        """Put an entry into this namespace as it was, with its times and uses: undoing a deletion, importing.
+
+        Raises `NotCacheableError` where its generations can't be kept, and ValueError for what can't be a key.
+        """
+        digest = digest_of(entry.key)
+        _refuse_lone_surrogates(entry.raw_prompt, entry.llm_string)
+        self._write(
+            StoredEntry(
+                digest=digest,
+                payload=codec.encode(entry.generations),
+                created_at=entry.created_at,
+                expires_at=entry.expires_at,
+                model_time_s=entry.model_time_s,
+                model=entry.model,
+                raw_prompt=entry.raw_prompt,
+                llm_string=redact(entry.llm_string),
+                last_used_at=entry.last_used_at,
+                hits=entry.hits,
+                pinned=entry.pinned,
+            )
+        )
 
     def purge_expired(self) -> int:
-        """Remove the entries of this namespace whose time to live is over; how many there were."""
-        now = self.clock()
-        expired = [row.summary.key for row in self._rows() if row.summary.is_expired(now)]
-        return self.delete(*(key for key in expired if self._is_still_expired(key, now)))
+        """Remove the entries of this namespace whose time to live is over; how many there were.
+
+        In small steps, so that whoever stores meanwhile waits for none of it.
+        """
+        return self._purge(self.clock())
 
     def stats(self) -> StoreStats:
         """How much this namespace holds."""
@@ -276,7 +295,7 @@ class CacheBackend(BaseCache):
         """Seconds that asking the store for a key it does not have takes. Raises `CacheUnavailableError`."""
         started = time.perf_counter()
         try:
-            self._read(cache_key("ping", ""))
+            self._read(request_digest("ping", ""))
         except CacheUnavailableError:
             raise
         except Exception as error:
@@ -308,104 +327,66 @@ class CacheBackend(BaseCache):
     def __copy__(self) -> Self:
         return self.view()
 
-    # The storage: what a backend adds
-
-    @abstractmethod
-    def _read(self, key: str) -> Found | None:
-        """What is stored under a key of this namespace, expired or not. Raises `CorruptEntryError`."""
-
-    @abstractmethod
-    def _write(self, entry: StoredEntry) -> None:
-        """Store an entry, replacing the one with its key, and keep the store within its limits."""
-
-    @abstractmethod
-    def _record_use(self, key: str, now: float) -> None:
-        """Note a hit without writing synchronously."""
-
-    @abstractmethod
-    def _set_aside(self, key: str) -> None:
-        """Move a damaged entry to where no lookup finds it."""
-
-    @abstractmethod
-    def _delete(self, key: str) -> bool:
-        """Remove one entry; whether it was there."""
-
-    @abstractmethod
-    def _clear(self) -> None:
-        """Remove all entries of this namespace."""
-
-    @abstractmethod
-    def _entry(self, key: str) -> CacheEntry | None:
-        """One entry, whole; None where it is missing or damaged."""
-
-    @abstractmethod
-    def _rows(self) -> Iterator[browse.Row]:
-        """Every readable entry of this namespace, in any order, while others go on storing."""
-
-    @abstractmethod
-    def _namespaces(self) -> Sequence[str]:
-        """The namespaces that hold entries."""
-
-    @abstractmethod
-    def _close(self) -> None:
-        """Give back what the store holds open. Idempotent."""
-
     # Steps of lookup, update and purge
 
-    def _is_still_expired(self, key: str, now: float) -> bool:
-        """Whether nobody has stored a new answer under the key meanwhile."""
-        try:
-            found = self._read(key)
-        except CorruptEntryError:
-            return False
-        return found is not None and found.expires_at is not None and found.expires_at <= now
-
     def _new_entry(
-        self, key: str, prompt: str, llm_string: str, generations: list[Generation], now_s: float
+        self, digest: bytes, prompt: str, llm_string: str, generations: list[Generation], now_s: float
     ) -> StoredEntry:
-        codec.refuse_what_is_not_worth_keeping(generations, store_truncated=self.store_truncated)
+        refuse_what_is_not_worth_keeping(generations, store_truncated=self.store_truncated)
         payload = codec.encode(generations)
-        try:
-            (prompt + llm_string).encode()
-        except UnicodeEncodeError as error:
-            raise NotCacheableError("unfaithful", f"the prompt can't be kept: {error}") from error
-        asked_at = self._asked_at.pop((self.namespace, key), None)
+        _refuse_lone_surrogates(prompt, llm_string)
+        asked_at = self._asked_at.pop((self.namespace, digest), None)
         created_at = self.clock()
-        return StoredEntry(
-            key=key,
+        parameters = readable_parameters(llm_string)
+        entry = StoredEntry(
+            digest=digest,
             payload=payload,
             created_at=created_at,
             expires_at=None if self.ttl_s is None else created_at + self.ttl_s,
             model_time_s=None if asked_at is None else now_s - asked_at,
-            model=model_name(llm_string),
+            model=parameters.model,
             raw_prompt=prompt,
-            llm_string=redact(llm_string),
+            llm_string=parameters.llm_string,
+            last_used_at=created_at,
         )
+        if self.max_bytes is not None and entry.size_bytes > self.max_bytes:
+            raise NotCacheableError(
+                "too_large", f"the entry has {entry.size_bytes} bytes, and all of the cache may have {self.max_bytes}"
+            )
+        return entry
 
-    def _remember_miss(self, key: str, ended: float) -> None:
+    def _remember_miss(self, digest: bytes, ended: float) -> None:
         asked_at = self._asked_at
         if len(asked_at) >= REMEMBERED_MISSES:
             with contextlib.suppress(StopIteration, KeyError, RuntimeError):
                 del asked_at[next(iter(asked_at))]
-        asked_at[self.namespace, key] = ended
+        asked_at[self.namespace, digest] = ended
 
-    def _try_to_set_aside(self, key: str | None, corrupt: CorruptEntryError) -> None:
-        logger.warning("entry %s is damaged and was set aside: %s", key, corrupt)
-        if key is None:
+    def _try_to_set_aside(self, digest: bytes | None, corrupt: CorruptEntryError) -> None:
+        if digest is None:
             return
+        logger.warning("entry %s is damaged and is set aside: %s", digest.hex(), corrupt)
         try:
-            self._set_aside(key)
+            self._set_aside(digest)
         except Exception as error:  # noqa: BLE001  # the lookup is a miss either way
-            logger.warning("the damaged entry %s could not be set aside: %s", key, redact(str(error)))
+            logger.warning("the damaged entry %s could not be set aside: %s", digest.hex(), redact(str(error)))
+
+
+def _refuse_lone_surrogates(*texts: str) -> None:
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise NotCacheableError("unfaithful", f"the prompt can't be kept: {error}") from error
 
 
 def _lookup(
-    outcome: Outcome, key: str | None, elapsed_s: float, found: Found | None, now: float, error: Exception | None
+    outcome: Outcome, digest: bytes | None, elapsed_s: float, found: Found | None, now: float, error: Exception | None
 ) -> Lookup:
     expired_at = found.expires_at if found is not None and outcome == "expired" else None
     return Lookup(
         outcome=outcome,
-        key=key,
+        key=None if digest is None else digest.hex(),
         elapsed_s=elapsed_s,
         age_s=None if found is None else max(0.0, now - found.created_at),
         expired_for_s=None if expired_at is None else max(0.0, now - expired_at),

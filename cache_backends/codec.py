@@ -23,6 +23,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from pydantic import BaseModel
 
 from cache_backends.errors import CorruptEntryError, NotCacheableError
+from cache_backends.fresh_objects import MESSAGE_FIELDS, generations_from
 
 CHECKSUM_BYTES = 16
 """Half of a SHA-256: an accidental change goes unseen once in 2**128."""
@@ -30,22 +31,17 @@ CHECKSUM_BYTES = 16
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 """orjson must refuse what it would otherwise turn into something that does not come back equal."""
 
-_CUT_OFF = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
-"""Finish reasons of an answer cut off by its length (OpenAI, Ollama; Anthropic, Bedrock; Google; OpenAI Responses)."""
-_FINISH_REASONS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
-
-_MESSAGE_FIELDS = (
-    "content",
-    "additional_kwargs",
-    "response_metadata",
-    "name",
-    "id",
-    "tool_calls",
-    "invalid_tool_calls",
-    "usage_metadata",
+_DEFAULTS: tuple[tuple[str, object], ...] = (
+    ("additional_kwargs", {}),
+    ("response_metadata", {}),
+    ("tool_calls", []),
+    ("invalid_tool_calls", []),
+    ("name", None),
+    ("id", None),
+    ("usage_metadata", None),
 )
-_DICT_FIELDS = ("additional_kwargs", "response_metadata")
-_LIST_FIELDS = ("tool_calls", "invalid_tool_calls")
+"""Fields of a message that are left out where they hold this."""
+_GENERATION_FIELDS = {"text", "generation_info", "type"}
 
 
 def encode(generations: Sequence[Generation]) -> bytes:
@@ -57,32 +53,31 @@ def encode(generations: Sequence[Generation]) -> bytes:
     """
     try:
         plain = [_without_parsed_models(generation) for generation in generations]
-        payload = orjson.dumps([_to_json(generation) for generation in plain], option=_EXACT)
+        items = [_to_json(generation) for generation in plain]
+        payload = orjson.dumps(items, option=_EXACT)
+        parsed = orjson.loads(payload)
+        built = generations_from(parsed)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCacheableError("unfaithful", f"the answer holds what JSON can't keep: {error}") from error
-    try:
-        same = decode(payload) == plain
     except CorruptEntryError as error:
         raise NotCacheableError("unfaithful", f"the answer would not come back equal: {error}") from error
-    if not same:
+    # Where the format knows every field, equal JSON makes equal objects; comparing those would take as long again.
+    if parsed != items or not (all(map(_is_known_whole, plain)) or built == plain):
         raise NotCacheableError("unfaithful", "the answer would not come back equal")
     return payload
 
 
 def decode(payload: bytes | memoryview) -> list[Generation]:
     """Generations from the bytes that `encode` made. Raises `CorruptEntryError` on anything else."""
+    return generations_from(parse(payload))
+
+
+def parse(payload: bytes | memoryview) -> object:
+    """The JSON in these bytes. Raises `CorruptEntryError` where it is none."""
     try:
-        parsed = orjson.loads(payload)
+        return orjson.loads(payload)
     except orjson.JSONDecodeError as error:
         raise CorruptEntryError(f"not JSON: {error}") from error
-    return build(parsed)
-
-
-def build(parsed: object) -> list[Generation]:
-    """Generations from the parsed JSON array. Raises `CorruptEntryError` where its shape is not the format's."""
-    if not isinstance(parsed, list) or not parsed:
-        raise CorruptEntryError("not a list of generations")
-    return [_from_json(item) for item in parsed]
 
 
 def seal(key: str, payload: bytes) -> bytes:
@@ -90,9 +85,9 @@ def seal(key: str, payload: bytes) -> bytes:
     return checksum(key, payload) + payload
 
 
-def unseal(key: str, value: bytes) -> memoryview:
+def unseal(key: str, value: bytes) -> bytes:
     """The payload of a sealed value. Raises `CorruptEntryError` if it was changed or belongs to another key."""
-    payload = memoryview(value)[CHECKSUM_BYTES:]
+    payload = value[CHECKSUM_BYTES:]
     if checksum(key, payload) != value[:CHECKSUM_BYTES]:
         raise CorruptEntryError("the checksum does not fit: damaged, or stored under another key")
     return payload
@@ -105,79 +100,37 @@ def checksum(key: str, payload: bytes | memoryview) -> bytes:
     return digest.digest()[:CHECKSUM_BYTES]
 
 
-def refuse_what_is_not_worth_keeping(generations: Sequence[Generation], *, store_truncated: bool) -> None:
-    """Raise `NotCacheableError` for empty answers, and for those cut off by their length."""
-    if not generations or any(_is_empty(generation) for generation in generations):
-        raise NotCacheableError("empty", "the answer is empty")
-    if not store_truncated and any(_is_cut_off(generation) for generation in generations):
-        raise NotCacheableError("truncated", "the answer was cut off by its length limit")
-
-
 def _to_json(generation: Generation) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if generation.generation_info is not None:
         fields["info"] = generation.generation_info
     if type(generation) is Generation:
-        return {"text": generation.text, **fields}
+        fields["text"] = generation.text
+        return fields
     if type(generation) is not ChatGeneration or type(generation.message) is not AIMessage:
         raise NotCacheableError("unfaithful", f"{type(generation).__name__} with this message is not kept")
     message = generation.message
-    kept = {name: value for name in _MESSAGE_FIELDS if (value := getattr(message, name)) not in (None, {}, [])}
-    kept["content"] = message.content
+    content = message.content
+    kept: dict[str, Any] = {"content": content}
+    for name, default in _DEFAULTS:
+        if (value := getattr(message, name)) != default:
+            kept[name] = value
     if message.__pydantic_extra__:
         kept["extra"] = message.__pydantic_extra__
-    if generation.text != message.content:
+    if generation.text != content:
         fields["text"] = str(generation.text)
-    return {**fields, "message": kept}
+    fields["message"] = kept
+    return fields
 
 
-def _from_json(item: object) -> Generation:
-    if not isinstance(item, dict):
-        raise CorruptEntryError("a generation is not an object")
-    info = item.get("info")
-    if not (info is None or isinstance(info, dict)):
-        raise CorruptEntryError("generation info is not an object")
-    fields = item.get("message")
-    if fields is None:
-        text = item.get("text")
-        if not isinstance(text, str):
-            raise CorruptEntryError("the text of a generation is missing")
-        return Generation.model_construct(text=text, generation_info=info, type="Generation")
-    message = _message_from_json(fields)
-    text = item.get("text", message.content)
-    if not isinstance(text, str):
-        raise CorruptEntryError("the text of a generation is missing")
-    return ChatGeneration.model_construct(text=text, generation_info=info, message=message, type="ChatGeneration")
-
-
-def _message_from_json(fields: object) -> AIMessage:
-    if not isinstance(fields, dict):
-        raise CorruptEntryError("a message is not an object")
-    content = fields.get("content")
-    if not isinstance(content, str | list):
-        raise CorruptEntryError("the content of a message is missing")
-    if isinstance(content, list) and not all(isinstance(block, str | dict) for block in content):
-        raise CorruptEntryError("a block of a message's content is neither text nor an object")
-    values: dict[str, Any] = {"content": content, "type": "ai"}
-    for name in ("name", "id"):
-        values[name] = value = fields.get(name)
-        if not (value is None or isinstance(value, str)):
-            raise CorruptEntryError(f"{name} is not text")
-    for name in _DICT_FIELDS:
-        values[name] = value = fields.get(name, {})
-        if not isinstance(value, dict):
-            raise CorruptEntryError(f"{name} is not an object")
-    for name in _LIST_FIELDS:
-        values[name] = value = fields.get(name, [])
-        if not isinstance(value, list):
-            raise CorruptEntryError(f"{name} is not a list")
-    values["usage_metadata"] = usage = fields.get("usage_metadata")
-    if not (usage is None or isinstance(usage, dict)):
-        raise CorruptEntryError("usage_metadata is not an object")
-    extra = fields.get("extra", {})
-    if not isinstance(extra, dict) or extra.keys() & {*values, "_fields_set", "cls"}:  # parameters of model_construct
-        raise CorruptEntryError("extra fields are not an object of their own")
-    return AIMessage.model_construct(None, **values, **extra)
+def _is_known_whole(generation: Generation) -> bool:
+    """Whether the format names every field that these objects have."""
+    fields = generation.__dict__.keys()
+    if type(generation) is Generation:
+        return fields == _GENERATION_FIELDS
+    if type(generation) is not ChatGeneration:
+        return False
+    return fields - {"message"} == _GENERATION_FIELDS and generation.message.__dict__.keys() == MESSAGE_FIELDS
 
 
 def _without_parsed_models(generation: Generation) -> Generation:
@@ -189,32 +142,3 @@ def _without_parsed_models(generation: Generation) -> Generation:
     kwargs = {**generation.message.additional_kwargs, "parsed": parsed.model_dump(mode="json")}
     message = generation.message.model_copy(update={"additional_kwargs": kwargs})
     return generation.model_copy(update={"message": message})
-
-
-def _is_empty(generation: Generation) -> bool:
-    if generation.text.strip():
-        return False
-    if not isinstance(generation, ChatGeneration):
-        return True
-    message = generation.message
-    return not (
-        getattr(message, "tool_calls", None)
-        or any(message.additional_kwargs.values())
-        or (isinstance(message.content, list) and not all(map(_is_blank_text, message.content)))
-    )
-
-
-def _is_blank_text(block: object) -> bool:
-    if isinstance(block, dict):
-        block = block.get("text") if block.get("type") == "text" else block
-    return isinstance(block, str) and not block.strip()
-
-
-def _is_cut_off(generation: Generation) -> bool:
-    sources: list[dict[str, Any]] = [generation.generation_info or {}]
-    if isinstance(generation, ChatGeneration):
-        sources.append(generation.message.response_metadata)
-    reasons = [source.get(name) for source in sources for name in _FINISH_REASONS]
-    details = [source.get("incomplete_details") for source in sources]
-    reasons += [detail.get("reason") for detail in details if isinstance(detail, dict)]
-    return any(reason in _CUT_OFF for reason in reasons)

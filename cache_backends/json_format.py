@@ -1,19 +1,21 @@
 """The file format of `JSONFileCache`: one JSON document an entry that a person can read.
 
     {
-      "format": 1,
+      "format": 2,
       "checksum": "…32 hexadecimal digits…",
       "hits":          12,
+      "expires_at":                     null,
+      "pinned": false,
       "key": "…",
       "namespace": "…",
       …
       "prompt": "Who was Carl Sagan?",
-      "raw_prompt": null,
       "generations": [ … ]
     }
 
-The first four lines have a fixed width. The checksum is over everything after them, so that counting a hit may
-overwrite the number in place without touching what the checksum guards.
+The first six lines have a fixed width and lie in the first 512 bytes, so that they can be changed in place: a file that
+took this one's place meanwhile is not touched then. The checksum is over everything after the hits: counting one leaves
+it as it is. Format 1 had neither `pinned` nor a fixed place for `expires_at`; it is read, and never written.
 """
 
 from __future__ import annotations
@@ -24,17 +26,25 @@ from typing import Any
 
 import orjson
 
-from cache_backends.base import Found, StoredEntry
 from cache_backends.codec import checksum
 from cache_backends.errors import CacheError, CorruptEntryError
 from cache_backends.readable import message_prompt, single_message
+from cache_backends.storage import Found, StoredEntry
 
-FORMAT = 1
+FORMAT = 2
 HITS_WIDTH = 11
-_HEAD = re.compile(rb'\{\n  "format": (\d+),\n  "checksum": "([0-9a-f]{32})",\n  "hits": ([ \d]{11}),\n')
-_HEAD_START = re.compile(rb'\{\n  "format": (\d+),\n')
-HITS_OFFSET = len('{\n  "format": 1,\n  "checksum": "",\n  "hits": ') + 32
+_TIME_WIDTH = 24  # the longest text of a float
+_BEFORE_CHECKSUM = '{\n  "format": %d,\n  "checksum": "'
+_BEFORE_HITS = b'",\n  "hits": '
+_AFTER_HITS = b",\n"
+_CHECKSUM_OFFSET = len(_BEFORE_CHECKSUM % FORMAT)
+HITS_OFFSET = _CHECKSUM_OFFSET + 32 + len(_BEFORE_HITS)
 """Where the number of hits begins in a file, in bytes."""
+BODY_OFFSET = HITS_OFFSET + HITS_WIDTH + len(_AFTER_HITS)
+"""Where that begins which the checksum guards."""
+_STARTS = {(_BEFORE_CHECKSUM % version).encode(): version for version in (1, FORMAT)}
+_ANY_START = re.compile(rb'\{\n  "format": (\d+),\n')
+_LIFETIME = re.compile(rb'  "expires_at": [^\n]{24},\n  "pinned": (?:false|true ),\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +56,51 @@ class Document:
 
 
 def to_bytes(entry: StoredEntry, namespace: str) -> bytes:
-    """The file of an entry that has not been used yet."""
+    """The file of an entry."""
     text = single_message(entry.raw_prompt)
     fields = {
         "key": entry.key,
         "namespace": namespace,
         "created_at": entry.created_at,
-        "expires_at": entry.expires_at,
         "model_time_s": entry.model_time_s,
         "model": entry.model,
         "prompt": entry.raw_prompt if text is None else text,
         "prompt_is_message": text is not None,
         "llm_string": entry.llm_string,
-        "generations": orjson.Fragment(_indented(entry.payload)),
+        "generations": orjson.loads(entry.payload),
     }
-    body = orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)[2:]
-    head = (
-        f'{{\n  "format": {FORMAT},\n  "checksum": "{checksum(entry.key, body).hex()}",\n  "hits": {hits_field(0)},\n'
-    )
-    return head.encode() + body
+    body = _lifetime(entry.expires_at, entry.pinned) + orjson.dumps(
+        fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    ).removeprefix(b"{\n")
+    return _head(entry.key, entry.hits, body) + body
+
+
+def with_lifetime(
+    key: str, content: bytes, document: Document, *, expires_at: float | None, pinned: bool
+) -> bytes | None:
+    """The first bytes of a file as they are when its entry expires or is pinned otherwise; None in format 1."""
+    old = _LIFETIME.match(content, BODY_OFFSET)
+    if old is None:
+        return None
+    lifetime = _lifetime(expires_at, pinned)
+    return _head(key, document.hits, lifetime + content[old.end() :]) + lifetime
 
 
 def hits_field(hits: int) -> str:
     """A number of hits at its fixed width."""
     return f"{min(hits, 10**HITS_WIDTH - 1):{HITS_WIDTH}d}"
+
+
+def hits_in(head: bytes) -> int | None:
+    """The number of hits in the first bytes of a file; None where they are not those of an entry."""
+    hits = head[HITS_OFFSET : HITS_OFFSET + HITS_WIDTH].strip()
+    return int(hits) if head[:_CHECKSUM_OFFSET] in _STARTS and hits.isdigit() else None
+
+
+def is_pinned(head: bytes) -> bool:
+    """Whether the first `BODY_OFFSET + 100` bytes of a file say that its entry is pinned."""
+    lifetime = _LIFETIME.match(head, BODY_OFFSET)
+    return lifetime is not None and b"true" in lifetime[0]
 
 
 def from_bytes(key: str, content: bytes) -> Document:
@@ -78,22 +109,22 @@ def from_bytes(key: str, content: bytes) -> Document:
     Raises `CorruptEntryError` where it is damaged or belongs to another key, and `CacheError` where a newer version
     made it.
     """
-    head = _HEAD.match(content)
-    if head is None or int(head[1]) != FORMAT:
-        start = _HEAD_START.match(content)
+    if content[:_CHECKSUM_OFFSET] not in _STARTS:
+        start = _ANY_START.match(content)
         if start is not None and int(start[1]) > FORMAT:
             raise CacheError(
                 f"This entry was made by a newer version (format {int(start[1])}; this one knows up to {FORMAT}). "
                 "Update the program."
             )
         raise CorruptEntryError("not an entry of this cache")
-    if checksum(key, memoryview(content)[head.end() :]).hex().encode() != head[2]:
+    found = content[_CHECKSUM_OFFSET : _CHECKSUM_OFFSET + 32]
+    if checksum(key, memoryview(content)[BODY_OFFSET:]).hex().encode() != found:
         raise CorruptEntryError("the checksum does not fit: damaged, or stored under another key")
     try:
-        fields, hits = orjson.loads(content), int(head[3])
+        fields = orjson.loads(content)
+        return Document(fields, int(content[HITS_OFFSET : HITS_OFFSET + HITS_WIDTH]))
     except ValueError as error:
         raise CorruptEntryError(f"not JSON: {error}") from error
-    return Document(fields, hits)
 
 
 def found(document: Document) -> Found:
@@ -102,18 +133,18 @@ def found(document: Document) -> Found:
     return Found(
         fields.get("generations"),
         _number(fields, "created_at"),
-        _number_or_none(fields, "expires_at"),
+        None if fields.get("pinned") is True else _number_or_none(fields, "expires_at"),
         _number_or_none(fields, "model_time_s"),
     )
 
 
-def stored_entry(document: Document) -> StoredEntry:
+def stored_entry(document: Document, last_used_at: float) -> StoredEntry:
     """The whole entry of a document. Raises `CorruptEntryError` where a field has the wrong type."""
     fields = document.fields
-    prompt = _text(fields, "prompt")
+    prompt, key = _text(fields, "prompt"), _text(fields, "key")
     model = fields.get("model")
     return StoredEntry(
-        key=_text(fields, "key"),
+        digest=bytes.fromhex(key),
         payload=orjson.dumps(fields.get("generations")),
         created_at=_number(fields, "created_at"),
         expires_at=_number_or_none(fields, "expires_at"),
@@ -121,12 +152,20 @@ def stored_entry(document: Document) -> StoredEntry:
         model=model if isinstance(model, str) else None,
         raw_prompt=message_prompt(prompt) if fields.get("prompt_is_message") is True else prompt,
         llm_string=_text(fields, "llm_string"),
+        last_used_at=last_used_at,
+        hits=document.hits,
+        pinned=fields.get("pinned") is True,
     )
 
 
-def _indented(payload: bytes) -> bytes:
-    """The generations with line breaks at the depth they have in the file."""
-    return orjson.dumps(orjson.loads(payload), option=orjson.OPT_INDENT_2).replace(b"\n", b"\n  ")
+def _head(key: str, hits: int, body: bytes) -> bytes:
+    start = _BEFORE_CHECKSUM % FORMAT + checksum(key, body).hex()
+    return start.encode() + _BEFORE_HITS + hits_field(hits).encode() + _AFTER_HITS
+
+
+def _lifetime(expires_at: float | None, pinned: bool) -> bytes:
+    time = "null" if expires_at is None else orjson.dumps(expires_at).decode()
+    return f'  "expires_at": {time:>{_TIME_WIDTH}},\n  "pinned": {"true " if pinned else "false"},\n'.encode()
 
 
 def _text(fields: dict[str, Any], name: str) -> str:
@@ -138,9 +177,9 @@ def _text(fields: dict[str, Any], name: str) -> str:
 
 def _number(fields: dict[str, Any], name: str) -> float:
     value = fields.get(name)
-    if not isinstance(value, float | int) or isinstance(value, bool):
+    if type(value) not in (float, int):
         raise CorruptEntryError(f"{name} is not a number")
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def _number_or_none(fields: dict[str, Any], name: str) -> float | None:

@@ -19,14 +19,19 @@ def cache_key(prompt: str, llm_string: str) -> str:
     >>> len(cache_key("Who was Carl Sagan?", "gpt"))
     64
     """
+    return request_digest(prompt, llm_string).hex()
+
+
+def request_digest(prompt: str, llm_string: str) -> bytes:
+    """The 32 bytes of `cache_key`."""
     prompt_bytes = prompt.encode("utf-8", "surrogatepass")
     return sha256(
         len(prompt_bytes).to_bytes(8, "big") + prompt_bytes + llm_string.encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    ).digest()
 
 
-def checked_key(key: str) -> str:
-    """The key itself; ValueError where it can't be one, since a person's link may hold anything."""
+def digest_of(key: str) -> bytes:
+    """The 32 bytes of a key; ValueError where it can't be one, since a person's link may hold anything."""
     if not _KEY.fullmatch(key):
         raise ValueError(f"{key[:80]!r} is not a key: 64 hexadecimal digits are.")
-    return key
+    return bytes.fromhex(key)

@@ -10,29 +10,46 @@ from typing import Any, ClassVar
 
 import orjson
 
-from cache_backends.base import CacheBackend, Found, StoredEntry
+from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheUnavailableError
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.records import CacheEntry
+from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
+
+PURGED_AT_A_TIME = 1_000
+"""Entries that one step of a purge looks at, so that others wait for the lock well under a millisecond."""
+
+Place = tuple[str, bytes]
+"""Namespace and digest."""
 
 
 @dataclass(slots=True)
 class Held:
-    """One entry in memory: what was stored, and how it has been used since."""
+    """One entry in memory: what was stored, and what became of it since."""
 
     entry: StoredEntry
+    size_bytes: int
+    expires_at: float | None
+    pinned: bool
     last_used_at: float
-    hits: int = 0
+    hits: int
+
+    def as_it_is(self) -> StoredEntry:
+        """The entry with its uses and its lifetime of now."""
+        return self.entry._replace(
+            expires_at=self.expires_at, pinned=self.pinned, last_used_at=self.last_used_at, hits=self.hits
+        )
 
 
 class MemoryStore(Forkable):
     """The entries of all namespaces, least recently used first, behind one lock."""
 
     def __init__(self) -> None:
-        self.held: OrderedDict[tuple[str, str], Held] = OrderedDict()
+        self.held: OrderedDict[Place, Held] = OrderedDict()
+        self.size_bytes = 0
         self.lock = threading.RLock()
         self.closed = False
         tell_of_forks(self)
@@ -43,11 +60,41 @@ class MemoryStore(Forkable):
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
-            return {"held": OrderedDict(self.held)}
+            return {"held": OrderedDict(self.held), "size_bytes": self.size_bytes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.held = state["held"]
+        self.__dict__.update(state)
+
+    def put(self, place: Place, held: Held) -> None:
+        """Hold an entry as the most recently used. Whoever reads without the lock sees the old one or the new."""
+        old = self.held.get(place)
+        self.held[place] = held
+        self.held.move_to_end(place)
+        self.size_bytes += held.size_bytes - (old.size_bytes if old is not None else 0)
+
+    def remove(self, place: Place) -> bool:
+        """Hold an entry no longer; whether it was there."""
+        held = self.held.pop(place, None)
+        if held is not None:
+            self.size_bytes -= held.size_bytes
+        return held is not None
+
+    def evict(self, max_entries: int | None, max_bytes: int | None) -> int:
+        """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
+        evicted = 0
+        for _ in range(len(self.held)):
+            if (max_entries is None or len(self.held) <= max_entries) and (
+                max_bytes is None or self.size_bytes <= max_bytes
+            ):
+                break
+            place, held = next(iter(self.held.items()))
+            if held.pinned:
+                self.held.move_to_end(place)
+            else:
+                self.remove(place)
+                evicted += 1
+        return evicted
 
 
 class MemoryCache(CacheBackend):
@@ -73,60 +120,90 @@ class MemoryCache(CacheBackend):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _identity=object())
 
-    def _read(self, key: str) -> Found | None:
-        store = self._open_store()
-        held = store.held.get((self.namespace, key))
+    def _read(self, digest: bytes) -> Found | None:
+        held = self._open_store().held.get((self.namespace, digest))
         if held is None:
             return None
         entry = held.entry
-        return Found(orjson.loads(entry.payload), entry.created_at, entry.expires_at, entry.model_time_s)
+        return Found(
+            orjson.loads(entry.payload),
+            entry.created_at,
+            None if held.pinned else held.expires_at,
+            entry.model_time_s,
+        )
 
     def _write(self, entry: StoredEntry) -> None:
+        held = Held(entry, entry.size_bytes, entry.expires_at, entry.pinned, entry.last_used_at, entry.hits)
         store = self._open_store()
-        evicted = 0
         with store.lock:
-            store.held[self.namespace, entry.key] = Held(entry, entry.created_at)
-            store.held.move_to_end((self.namespace, entry.key))
-            while self.max_entries is not None and len(store.held) > self.max_entries:
-                store.held.popitem(last=False)
-                evicted += 1
-        self.counters.count_evictions(evicted)
+            store.put((self.namespace, entry.digest), held)
+            evicted = store.evict(self.max_entries, self.max_bytes)
+        if evicted:
+            self.counters.count_evictions(evicted)
 
-    def _record_use(self, key: str, now: float) -> None:
-        store = self._store
+    def _record_use(self, digest: bytes, now: float) -> None:
+        store, place = self._store, (self.namespace, digest)
         with store.lock:
-            held = store.held.get((self.namespace, key))
+            held = store.held.get(place)
             if held is not None:
                 held.hits += 1
-                held.last_used_at = now
-                store.held.move_to_end((self.namespace, key))
+                held.last_used_at = max(held.last_used_at, now)
+                store.held.move_to_end(place)
 
-    def _set_aside(self, key: str) -> None:
-        self._delete(key)
+    def _set_aside(self, digest: bytes) -> None:
+        self._delete(digest)
 
-    def _delete(self, key: str) -> bool:
+    def _delete(self, digest: bytes) -> bool:
         store = self._open_store()
         with store.lock:
-            return store.held.pop((self.namespace, key), None) is not None
+            return store.remove((self.namespace, digest))
+
+    def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
+        with self._open_store().lock:
+            held = self._held(digest)
+            if held is not None:
+                held.expires_at = expires_at
+        return held is not None
+
+    def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
+        with self._open_store().lock:
+            held = self._held(digest)
+            if held is not None:
+                held.pinned = pinned
+        return held is not None
+
+    def _purge(self, now: float) -> int:
+        store = self._open_store()
+        places = self._places()
+        purged = 0
+        for first in range(0, len(places), PURGED_AT_A_TIME):
+            with store.lock:
+                for place in places[first : first + PURGED_AT_A_TIME]:
+                    held = store.held.get(place)
+                    if held is not None and held.as_it_is().is_over(now):
+                        purged += store.remove(place)
+        return purged
 
     def _clear(self) -> None:
         store = self._open_store()
         with store.lock:
-            for place in [place for place in store.held if place[0] == self.namespace]:
-                del store.held[place]
+            for place in self._places():
+                store.remove(place)
 
-    def _entry(self, key: str) -> CacheEntry | None:
-        held = self._open_store().held.get((self.namespace, key))
+    def _entry(self, digest: bytes) -> CacheEntry | None:
+        held = self._held(digest)
         if held is None:
             return None
+        entry = held.as_it_is()
+        generations = decode(entry.payload)
         location = f"memory of this process, namespace {self.namespace}"
-        return whole_entry(self._row(held), held.entry, decode(held.entry.payload), location)
+        return whole_entry(entry_row(entry, generations, self.namespace), entry, generations, location)
 
     def _rows(self) -> Iterator[Row]:
         store = self._open_store()
         with store.lock:
-            here = [held for (namespace, _), held in store.held.items() if namespace == self.namespace]
-        return (self._row(held) for held in here)
+            here = [held.as_it_is() for (namespace, _), held in store.held.items() if namespace == self.namespace]
+        return (entry_row(entry, decode(entry.payload), self.namespace) for entry in here)
 
     def _namespaces(self) -> Sequence[str]:
         store = self._open_store()
@@ -137,15 +214,15 @@ class MemoryCache(CacheBackend):
         with self._store.lock:
             self._store.closed = True
             self._store.held.clear()
+            self._store.size_bytes = 0
 
-    def _row(self, held: Held) -> Row:
-        return entry_row(
-            held.entry,
-            decode(held.entry.payload),
-            namespace=self.namespace,
-            last_used_at=held.last_used_at,
-            hits=held.hits,
-        )
+    def _held(self, digest: bytes) -> Held | None:
+        return self._open_store().held.get((self.namespace, digest))
+
+    def _places(self) -> list[Place]:
+        store = self._open_store()
+        with store.lock:
+            return [place for place in store.held if place[0] == self.namespace]
 
     def _open_store(self) -> MemoryStore:
         if self._store.closed:

@@ -45,15 +45,15 @@ def parse_ttl(ttl: TimeToLive) -> float | None:
     return seconds
 
 
-def parse_max_entries(max_entries: int | str | None) -> int | None:
-    """A limit on the number of entries, or None for no limit."""
-    if max_entries is None:
+def parse_limit(name: str, limit: int | str | None) -> int | None:
+    """A limit (of entries, of bytes), or None for no limit."""
+    if limit is None:
         return None
-    if isinstance(max_entries, str) and max_entries.strip().isdecimal():
-        max_entries = int(max_entries)
-    if not isinstance(max_entries, int) or isinstance(max_entries, bool) or max_entries < 1:
-        raise CacheConfigError(f"max_entries={max_entries!r} is not a limit. Use a whole number of 1 or more.")
-    return max_entries
+    if isinstance(limit, str) and limit.strip().isdecimal():
+        limit = int(limit)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise CacheConfigError(f"{name}={limit!r} is not a limit. Use a whole number of 1 or more.")
+    return limit
 
 
 def parse_namespace(namespace: object) -> str:

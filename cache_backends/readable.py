@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 SHOWN_PROMPT_LENGTH = 300
@@ -69,6 +71,21 @@ def single_message(raw_prompt: str) -> str | None:
 def message_prompt(text: str) -> str:
     """What LangChain passes as the prompt of a chat model asked with one human message."""
     return _MESSAGE_PREFIX + json.dumps(text) + _MESSAGE_SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What is kept of a model's parameters."""
+
+    llm_string: str
+    """Secrets redacted."""
+    model: str | None
+
+
+@lru_cache(maxsize=64)
+def readable_parameters(llm_string: str) -> Parameters:
+    """The parameters without their secrets, and the model's name. The last few are remembered: programs have few."""
+    return Parameters(redact(llm_string), model_name(llm_string))
 
 
 def model_name(llm_string: str) -> str | None:

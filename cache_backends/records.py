@@ -11,8 +11,9 @@ from langchain_core.outputs import Generation
 Outcome = Literal["hit", "miss", "expired", "corrupt", "error"]
 """How one lookup ended. Only `hit` returns an answer."""
 
-Refusal = Literal["empty", "truncated", "unfaithful", "error"]
-"""Why an answer was not stored: nothing in it, cut off by length, would not come back equal, the store failed."""
+Refusal = Literal["empty", "truncated", "unfaithful", "too_large", "error"]
+"""Why an answer was not stored: nothing in it, cut off by length, would not come back equal, larger than all of the
+cache may be, the store failed."""
 
 EntryState = Literal["any", "live", "expired"]
 EntryOrder = Literal["created_at", "last_used_at", "hits", "size_bytes", "expires_at", "model_time_s"]
@@ -68,7 +69,7 @@ class EntrySummary:
 
     def is_expired(self, now: float) -> bool:
         """Whether the entry's time to live is over at the Unix time `now`."""
-        return self.expires_at is not None and self.expires_at <= now
+        return self.expires_at is not None and self.expires_at <= now and not self.pinned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,57 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import apsw
-
-from cache_backends.base import CacheBackend, Found, StoredEntry
+from cache_backends import sqlite_upkeep as upkeep
+from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
-from cache_backends.codec import decode, seal
+from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
-from cache_backends.forks import Forkable, tell_of_forks
-from cache_backends.readable import single_message
+from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry
-from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, WRITE, interned_id, parsed, stored
+from cache_backends.sqlite_file import SQLiteFile, in_transaction
+from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, WRITE, bindings, found, interned_id, stored
+from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
+from cache_backends.uses import MANY, UnwrittenUses
 
 logger = logging.getLogger("cache_backends")
 
-MAX_UNWRITTEN_USES = 100_000
-"""Entries whose use may wait to be written; more uses are then not recorded until the next store."""
-LIMIT_CHECKS = 100
-"""`max_entries` is checked every `max_entries / LIMIT_CHECKS` stores: counting costs more than storing."""
 DAMAGED_KEPT = 100
 ROWS_AT_A_TIME = 500
 """Rows one read transaction of a scan takes, so that it never holds the write-ahead log back for long."""
 
 
-class SQLiteStore(Forkable):
-    """What the views of one SQLite cache share: the file, and uses not yet written."""
+class SQLiteStore:
+    """What the views of one SQLite cache share: the file, its limits, and uses not yet written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_entries: int | None, max_bytes: int | None) -> None:
         self.file = SQLiteFile(path, SCHEMA)
-        self.unwritten_uses: dict[tuple[str, str], tuple[int, float]] = {}
-        self.lock = threading.Lock()
-        self.stores_since_check: float = math.inf  # a process that stores little must check too
-        tell_of_forks(self)
-
-    def after_fork_in_child(self) -> None:
-        """What was not written yet, the parent writes."""
-        self.lock = threading.Lock()
-        self.unwritten_uses = {}
-
-    def take_uses(self) -> dict[tuple[str, str], tuple[int, float]]:
-        """The uses to write now; they count as written."""
-        with self.lock:
-            uses, self.unwritten_uses = self.unwritten_uses, {}
-        return uses
+        self.uses: UnwrittenUses[upkeep.Place] = UnwrittenUses()
+        self.limits = Limits(max_entries, max_bytes)
 
 
 class SQLiteCache(CacheBackend):
@@ -71,7 +52,7 @@ class SQLiteCache(CacheBackend):
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         super().__init__(**options)
         self.path = Path(path).absolute()
-        self._store = SQLiteStore(self.path)
+        self._store = SQLiteStore(self.path, self.max_entries, self.max_bytes)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -84,62 +65,47 @@ class SQLiteCache(CacheBackend):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _identity=object(), _asked_at={}, _is_view=False, _store=SQLiteStore(state["path"]))
+        self.__dict__.update(state, _identity=object(), _asked_at={}, _is_view=False)
+        self._store = SQLiteStore(self.path, self.max_entries, self.max_bytes)
 
-    def _read(self, key: str) -> Found | None:
-        with self._store.file.connection() as connection:
-            try:
-                row = connection.execute(READ, (interned_id(self.namespace), bytes.fromhex(key))).fetchone()
-            except UnicodeDecodeError as error:
-                raise CorruptEntryError("a column holds text that is not UTF-8") from error
-        if row is None:
-            return None
-        value, created_at, expires_at, model_time_s = row
-        if not (
-            type(value) is bytes
-            and type(created_at) is float
-            and (expires_at is None or type(expires_at) is float)
-            and (model_time_s is None or type(model_time_s) is float)
-        ):
-            raise CorruptEntryError("a column holds the wrong type")  # nothing guards these columns but their types
-        if not math.isfinite(created_at):
-            raise CorruptEntryError("the time of storing is not a time")
-        return Found(parsed(key, value), created_at, expires_at, model_time_s)
+    def _read(self, digest: bytes) -> Found | None:
+        try:
+            row = self._store.file.row(READ, (interned_id(self.namespace), digest))
+        except UnicodeDecodeError as error:
+            raise CorruptEntryError("a column holds text that is not UTF-8") from error
+        return None if row is None else found(digest, row)
 
     def _write(self, entry: StoredEntry) -> None:
-        text = single_message(entry.raw_prompt)
-        with self._store.file.transaction() as connection:
-            self._write_uses(connection)
-            namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
-            connection.execute("insert or ignore into namespaces values (?, ?)", (namespace_id, self.namespace))
-            connection.execute("insert or ignore into llm_strings values (?, ?)", (llm_string_id, entry.llm_string))
-            connection.execute(
-                WRITE,
-                (
-                    namespace_id,
-                    bytes.fromhex(entry.key),
-                    entry.created_at,
-                    entry.expires_at,
-                    entry.model_time_s,
-                    entry.model,
-                    llm_string_id,
-                    text is not None,
-                    entry.raw_prompt if text is None else text,
-                    seal(entry.key, entry.payload),
-                ),
-            )
-            self._keep_within_limit(connection)
-
-    def _record_use(self, key: str, now: float) -> None:
         store = self._store
-        with store.lock:
-            uses, _ = store.unwritten_uses.get((self.namespace, key), (0, now))
-            if uses or len(store.unwritten_uses) < MAX_UNWRITTEN_USES:
-                store.unwritten_uses[self.namespace, key] = (uses + 1, now)
+        namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
+        row = bindings(entry, namespace_id, llm_string_id)
+        with store.file.writing() as connection:
+            if (namespace_id, llm_string_id) in connection.known:
+                connection.execute(WRITE, row)
+            else:
+                with in_transaction(connection):
+                    connection.execute("insert or ignore into namespaces values (?, ?)", (namespace_id, self.namespace))
+                    connection.execute(
+                        "insert or ignore into llm_strings values (?, ?)", (llm_string_id, entry.llm_string)
+                    )
+                    connection.execute(WRITE, row)
+                connection.known.add((namespace_id, llm_string_id))
+        if len(store.uses) >= MANY:
+            self._flush_uses()
+        if store.limits.are_due(entry.size_bytes):
+            self._flush_uses()  # what was used least recently is known only then
+            self.counters.count_evictions(upkeep.evict(store.file, store.limits))
 
-    def _set_aside(self, key: str) -> None:
-        place = (interned_id(self.namespace), bytes.fromhex(key))
+    def _record_use(self, digest: bytes, now: float) -> None:
+        self._store.uses.note((interned_id(self.namespace), digest), now)
+
+    def _set_aside(self, digest: bytes) -> None:
+        place = self._place(digest)
         with self._store.file.transaction() as connection:
+            with contextlib.suppress(CorruptEntryError, UnicodeDecodeError):
+                row = connection.execute(READ, place).fetchone()
+                if row is None or found(digest, row):
+                    return  # somebody has stored a new answer meanwhile
             connection.execute(
                 "insert into damaged (namespace, key, found_at, value) "
                 "select namespace, key, ?, value from entries where namespace = ? and key = ?",
@@ -148,26 +114,32 @@ class SQLiteCache(CacheBackend):
             connection.execute("delete from entries where namespace = ? and key = ?", place)
             connection.execute("delete from damaged where id <= (select max(id) from damaged) - ?", (DAMAGED_KEPT,))
 
-    def _delete(self, key: str) -> bool:
-        place = (interned_id(self.namespace), bytes.fromhex(key))
-        with self._store.file.transaction() as connection:
-            connection.execute("delete from entries where namespace = ? and key = ?", place)
-            return connection.changes() > 0
+    def _delete(self, digest: bytes) -> bool:
+        return self._changed("delete from entries where namespace = ? and key = ?", self._place(digest))
+
+    def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
+        statement = "update entries set expires_at = ? where namespace = ? and key = ?"
+        return self._changed(statement, (expires_at, *self._place(digest)))
+
+    def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
+        statement = "update entries set pinned = ? where namespace = ? and key = ?"
+        return self._changed(statement, (pinned, *self._place(digest)))
+
+    def _purge(self, now: float) -> int:
+        return upkeep.purge(self._store.file, interned_id(self.namespace), now)
 
     def _clear(self) -> None:
-        with self._store.file.transaction() as connection:
-            connection.execute("delete from entries where namespace = ?", (interned_id(self.namespace),))
+        upkeep.clear(self._store.file, interned_id(self.namespace))
 
-    def _entry(self, key: str) -> CacheEntry | None:
+    def _entry(self, digest: bytes) -> CacheEntry | None:
         self._flush_uses()
-        rows = self._select(f"{WHOLE} where namespace = ? and key = ?", bytes.fromhex(key))
-        for row in rows:
+        for row in self._select(f"{WHOLE} where namespace = ? and key = ?", digest):
             try:
-                entry, last_used_at, hits = stored(row)
+                entry = stored(row)
                 generations = decode(entry.payload)
             except CorruptEntryError:
                 return None
-            shown = entry_row(entry, generations, namespace=self.namespace, last_used_at=last_used_at, hits=hits)
+            shown = entry_row(entry, generations, self.namespace)
             return whole_entry(shown, entry, generations, f"{self.path}, table entries, row {row[0]}")
         return None
 
@@ -183,11 +155,11 @@ class SQLiteCache(CacheBackend):
             last_id = rows[-1][0]
             for row in rows:
                 try:
-                    entry, last_used_at, hits = stored(row)
+                    entry = stored(row)
                     generations = decode(entry.payload)
                 except CorruptEntryError:
                     continue  # a lookup will set it aside; a list only passes it over
-                yield entry_row(entry, generations, namespace=self.namespace, last_used_at=last_used_at, hits=hits)
+                yield entry_row(entry, generations, self.namespace)
 
     def _namespaces(self) -> Sequence[str]:
         with self._store.file.connection() as connection:
@@ -203,6 +175,14 @@ class SQLiteCache(CacheBackend):
                 self._flush_uses()
             self._store.file.close()
 
+    def _place(self, digest: bytes) -> upkeep.Place:
+        return interned_id(self.namespace), digest
+
+    def _changed(self, statement: str, row: tuple[Any, ...]) -> bool:
+        with self._store.file.writing() as connection:
+            connection.execute(statement, row)
+            return connection.changes() > 0
+
     def _select(self, query: str, *bindings: Any) -> list[tuple[Any, ...]]:
         with self._store.file.connection() as connection:
             return list(connection.execute(query, (interned_id(self.namespace), *bindings)))
@@ -213,32 +193,7 @@ class SQLiteCache(CacheBackend):
 
     def _flush_uses(self) -> None:
         """Write uses before entries are shown; whoever can't write may still read."""
-        if self._store.unwritten_uses:
-            try:
-                with self._store.file.transaction() as connection:
-                    self._write_uses(connection)
-            except CacheUnavailableError as error:
-                logger.warning("when entries were used could not be written: %s", error)
-
-    def _write_uses(self, connection: apsw.Connection) -> None:
-        for (namespace, key), (uses, used_at) in self._store.take_uses().items():
-            connection.execute(
-                "update entries set hits = hits + ?, last_used_at = max(last_used_at, ?) "
-                "where namespace = ? and key = ?",
-                (uses, used_at, interned_id(namespace), bytes.fromhex(key)),
-            )
-
-    def _keep_within_limit(self, connection: apsw.Connection) -> None:
-        if self.max_entries is None:
-            return
-        self._store.stores_since_check += 1
-        if self._store.stores_since_check < self.max_entries / LIMIT_CHECKS:
-            return
-        self._store.stores_since_check = 0
-        too_many = connection.execute("select count(*) from entries").get - self.max_entries
-        if too_many > 0:
-            connection.execute(
-                "delete from entries where id in (select id from entries order by last_used_at, id limit ?)",
-                (too_many,),
-            )
-            self.counters.count_evictions(too_many)
+        try:
+            upkeep.write_uses(self._store.file, self._store.uses)
+        except CacheUnavailableError as error:
+            logger.warning("when entries were used could not be written: %s", error)

@@ -7,15 +7,13 @@ from dataclasses import fields
 
 from langchain_core.outputs import Generation
 
-from cache_backends.base import StoredEntry
 from cache_backends.browse import Row
 from cache_backends.readable import SHOWN_ANSWER_LENGTH, SHOWN_PROMPT_LENGTH, readable_prompt, shortened
 from cache_backends.records import CacheEntry, EntrySummary
+from cache_backends.storage import StoredEntry
 
 
-def entry_row(
-    entry: StoredEntry, generations: Sequence[Generation], *, namespace: str, last_used_at: float, hits: int
-) -> Row:
+def entry_row(entry: StoredEntry, generations: Sequence[Generation], namespace: str) -> Row:
     """What a list shows of an entry, and the text that a search looks at."""
     prompt = readable_prompt(entry.raw_prompt)
     text = joined_text(generations)
@@ -27,9 +25,10 @@ def entry_row(
         model=entry.model,
         created_at=entry.created_at,
         expires_at=entry.expires_at,
-        last_used_at=last_used_at,
-        hits=hits,
-        size_bytes=len(entry.payload) + len(entry.raw_prompt.encode()) + len(entry.llm_string.encode()),
+        last_used_at=entry.last_used_at,
+        hits=entry.hits,
+        size_bytes=entry.size_bytes,
+        pinned=entry.pinned,
         model_time_s=entry.model_time_s,
     )
     return Row(summary, f"{prompt}\n{text}")

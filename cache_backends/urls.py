@@ -10,7 +10,7 @@ from cache_backends.base import CacheBackend
 from cache_backends.errors import CacheConfigError
 from cache_backends.readable import redact
 
-OPTIONS = ("namespace", "ttl", "max_entries", "strict", "store_truncated")
+OPTIONS = ("namespace", "ttl", "max_entries", "max_bytes", "strict", "store_truncated")
 """What the query string or keywords of `open_cache` may set; `clock` by keyword only."""
 
 

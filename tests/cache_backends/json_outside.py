@@ -13,7 +13,7 @@ OpenJSON = Callable[..., JSONFileCache]
 
 def file_of(cache: JSONFileCache, prompt: str) -> Path:
     """Where the entry of a prompt lies."""
-    return cache._file(cache_key(prompt, LLM))
+    return Path(cache._file(cache_key(prompt, LLM)))
 
 
 def entry_of(cache: JSONFileCache, prompt: str) -> CacheEntry | None:

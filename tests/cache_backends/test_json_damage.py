@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache_backends import CacheConfigError, CacheUnavailableError, JSONFileCache, cache_key
-from cache_backends.base import StoredEntry
+from cache_backends.storage import StoredEntry
 from cache_backends.json_format import to_bytes
 from tests.cache_backends.answers import LLM, found, look, store
 from tests.cache_backends.json_outside import OpenJSON, entry_of, file_of, files
@@ -141,7 +141,7 @@ def test_a_planted_constructor_inside_an_answer_stays_data(cache: JSONFileCache)
 
 def _plant(cache: JSONFileCache, prompt: str, generations: str) -> None:
     entry = StoredEntry(
-        key=cache_key(prompt, LLM),
+        digest=bytes.fromhex(cache_key(prompt, LLM)),
         payload=generations.encode(),
         created_at=cache.clock(),
         expires_at=None,
@@ -149,6 +149,7 @@ def _plant(cache: JSONFileCache, prompt: str, generations: str) -> None:
         model=None,
         raw_prompt=prompt,
         llm_string=LLM,
+        last_used_at=cache.clock(),
     )
     file_of(cache, prompt).write_bytes(to_bytes(entry, "default"))
 
@@ -176,11 +177,11 @@ def test_a_field_of_the_wrong_type_is_corrupt_even_with_a_right_checksum(
 def test_an_entry_of_a_newer_version_is_an_error_and_stays_where_it_is(cache: JSONFileCache) -> None:
     store(cache, "q", "answer")
     file = file_of(cache, "q")
-    newer = file.read_bytes().replace(b'"format": 1,', b'"format": 2,')
+    newer = file.read_bytes().replace(b'"format": 2,', b'"format": 3,')
     file.write_bytes(newer)
     lookup = look(cache, "q")
     assert lookup.outcome == "error"
-    assert "made by a newer version (format 2; this one knows up to 1). Update the program." in str(lookup.error)
+    assert "made by a newer version (format 3; this one knows up to 2). Update the program." in str(lookup.error)
     assert file.read_bytes() == newer
     assert cache.entries().total == 0
     assert entry_of(cache, "q") is None
@@ -190,7 +191,7 @@ def test_a_folder_of_a_newer_version_is_refused_and_left_alone(open_json: OpenJS
     with open_json() as cache:
         store(cache, "q", "answer")
     marker = folder / "llm-cache.json"
-    marker.write_text(json.dumps({"kind": "LLM answers as JSON files", "format": 2}))
+    marker.write_text(json.dumps({"kind": "LLM answers as JSON files", "format": 3}))
     before = files(folder)
     with pytest.raises(CacheConfigError, match=r"newer version of this cache\. Update the program, or name another"):
         open_json()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache_backends import CacheConfigError, parse_ttl
-from cache_backends.options import parse_bool, parse_max_entries, parse_namespace
+from cache_backends.options import parse_bool, parse_limit, parse_namespace
 from tests.cache_backends.generations import any_text
 
 
@@ -65,13 +65,13 @@ def test_any_text_is_a_time_to_live_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("given_limit", "limit"), [(None, None), (1, 1), ("10", 10), (" 10 ", 10), (10**9, 10**9)])
 def test_a_limit_is_a_whole_number(given_limit: Any, limit: int | None) -> None:
-    assert parse_max_entries(given_limit) == limit
+    assert parse_limit("max_entries", given_limit) == limit
 
 
 @pytest.mark.parametrize("limit", [0, -1, "0", "-1", "", "many", "1.5", 1.5, True, [], "1e3"])
 def test_any_other_limit_is_refused_with_a_sentence(limit: Any) -> None:
     with pytest.raises(CacheConfigError, match=r"is not a limit\. Use a whole number of 1 or more"):
-        parse_max_entries(limit)
+        parse_limit("max_entries", limit)
 
 
 @pytest.mark.parametrize("namespace", ["a", "x" * 200, "ü", "\0", "a/b", "🪐"])

@@ -21,7 +21,7 @@ from tests.cache_backends.sqlite_outside import OpenSQLite, another_program, clo
 def test_a_file_that_is_locked_when_it_is_opened_is_refused_with_a_sentence(
     open_sqlite: OpenSQLite, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.001)
     closed_store(open_sqlite)
     with locked(path), pytest.raises(CacheUnavailableError, match=r"is locked by another program\. It is used again"):
         open_sqlite()
@@ -32,7 +32,7 @@ def test_a_file_that_is_locked_when_it_is_opened_is_refused_with_a_sentence(
 def test_a_file_that_is_locked_while_working_fails_open(
     open_sqlite: OpenSQLite, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.001)
     cache, strict = open_sqlite(), open_sqlite(strict=True)
     store(cache, "q", "answer")
     with locked(path, "begin immediate"):
@@ -53,7 +53,7 @@ def test_a_file_that_is_locked_while_working_fails_open(
 def test_a_locked_file_does_not_keep_a_cache_from_closing(
     open_sqlite: OpenSQLite, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.001)
     cache = open_sqlite()
     store(cache, "q", "answer")
     found(cache, "q")
@@ -65,7 +65,7 @@ def test_a_locked_file_does_not_keep_a_cache_from_closing(
 def test_a_reader_with_a_page_open_never_blocks_a_writer(
     open_sqlite: OpenSQLite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.001)
     cache, reader = open_sqlite(strict=True), open_sqlite()
     for number in range(5):
         store(cache, f"q{number}", "old")

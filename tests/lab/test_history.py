@@ -462,7 +462,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
 def test_a_writer_in_the_way_of_the_opening_is_no_reason_to_forget_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.01)
     History(path).close()
     writer = apsw.Connection(str(path))
     writer.execute("begin immediate")
@@ -477,7 +477,7 @@ def test_a_writer_in_the_way_of_the_opening_is_no_reason_to_forget_the_file(
 def test_a_lock_of_another_program_costs_the_measurement_and_nothing_else(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.01)
     history = History(path)
     history.record(measurement())
     writer = apsw.Connection(str(path))

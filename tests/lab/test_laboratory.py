@@ -415,7 +415,7 @@ def locked(tmp_path: Path) -> Iterator[apsw.Connection]:
 def test_a_locked_store_costs_the_storing_and_nothing_else(
     locked: apsw.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr("cache_backends.sqlite_file.BUSY_TIMEOUT_S", 0.01)
     laboratory = Laboratory(quick_settings(tmp_path))
     asked = ask(laboratory, "sqlite").measurement
     assert (asked.outcome, asked.failure, asked.stored, asked.not_stored) == ("miss", None, False, "error")

@@ -1,0 +1,212 @@
+"""The folder of a `JSONFileCache` on disk: its layout, its marker, what lies in it, and what is removed from it.
+
+    folder/llm-cache.json                                   says what this folder is, and its format
+    folder/<hash of the namespace>/namespace.json           the namespace's name
+    folder/<hash of the namespace>/ab/abcdef….json          an entry, by its key
+    folder/<hash of the namespace>/ab/abcdef….json.damaged  one that was set aside
+
+Paths are text: joining them as `Path` takes as long as reading a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from cache_backends import json_format
+from cache_backends.atomic_file import TEMPORARY_SUFFIX, sweep, write_atomically
+from cache_backends.errors import CacheConfigError, CacheUnavailableError
+from cache_backends.uses import UnwrittenUses
+
+MARKER = "llm-cache.json"
+NAMESPACE_MARKER = "namespace.json"
+_NAMESPACE, _PART = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{2}")
+_ENTRY = re.compile(r"[0-9a-f]{64}\.json")
+_HEAD_BYTES = json_format.BODY_OFFSET + 100
+
+
+@lru_cache(maxsize=1024)
+def namespace_folder(namespace: str) -> str:
+    """The name of a namespace's folder."""
+    return sha256(namespace.encode()).hexdigest()[:32]
+
+
+class Used(NamedTuple):
+    """An entry's file as eviction sees it, in the order in which files are evicted."""
+
+    mtime_ns: int
+    path: str
+    size_bytes: int
+
+
+class JSONStore:
+    """What the views of one folder share: where it is, its limits, and uses not yet written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = str(root)
+        self.uses: UnwrittenUses[str] = UnwrittenUses()
+        self.closed = False
+        try:
+            if root.exists() and not root.is_dir():
+                raise CacheConfigError(f"{root} is a file. Name a folder for the JSON cache.")
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_format()
+            self._sweep()
+        except OSError as error:
+            raise CacheUnavailableError(f"{root} can't be used for the JSON cache: {error.strerror}.") from error
+
+    def namespace_folders(self) -> list[str]:
+        """The folders of all namespaces; what else lies in the folder is somebody else's."""
+        with os.scandir(self.root) as found:
+            return [
+                entry.path
+                for entry in found
+                if _NAMESPACE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+
+    def make_folders(self, file: str, namespace: str) -> None:
+        """The folders of an entry's file, and the mark of its namespace."""
+        part = os.path.dirname(file)
+        folder = os.path.dirname(part)
+        for level in (self.root, folder, part):
+            os.makedirs(level, mode=0o700, exist_ok=True)
+        marker = f"{folder}/{NAMESPACE_MARKER}"
+        if not os.path.exists(marker):
+            write_atomically(marker, orjson.dumps({"namespace": namespace}))
+
+    def write_uses(self) -> None:
+        """Write the uses that are noted so far into the files."""
+        for file, count, used_at in self.uses.take(len(self.uses)):
+            with contextlib.suppress(OSError):
+                _add_hits(file, count, used_at)
+
+    def evict(self, max_entries: float, max_bytes: float) -> int:
+        """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
+        used = sorted(_used_files(self.namespace_folders()))
+        entries, size_bytes, evicted = len(used), sum(file.size_bytes for file in used), 0
+        for file in used:
+            if entries <= max_entries and size_bytes <= max_bytes:
+                break
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                if not json_format.is_pinned(_head_of(file.path)):
+                    os.unlink(file.path)
+                    entries, size_bytes, evicted = entries - 1, size_bytes - file.size_bytes, evicted + 1
+        return evicted
+
+    def _check_format(self) -> None:
+        """Refuse a folder that a newer version has marked; mark it, so that an older version refuses it."""
+        marker = f"{self.root}/{MARKER}"
+        marked: object = None
+        with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError, AttributeError, TypeError):
+            marked = orjson.loads(Path(marker).read_bytes()).get("format")
+        if isinstance(marked, int) and marked > json_format.FORMAT:
+            raise CacheConfigError(
+                f"{self.root} was made by a newer version of this cache. Update the program, or name another folder."
+            )
+        if marked != json_format.FORMAT:
+            write_atomically(marker, orjson.dumps({"kind": "LLM answers as JSON files", "format": json_format.FORMAT}))
+
+    def _sweep(self) -> None:
+        for folder in (self.root, *self.namespace_folders()):
+            sweep(folder)
+            for part in _parts(folder):
+                sweep(part)
+
+
+def entry_files(folder: str) -> Iterator[str]:
+    """The files of all entries of a namespace."""
+    return (entry.path for part in _parts(folder) for entry in _scan(part) if _ENTRY.fullmatch(entry.name))
+
+
+def take_away(file: str, seen: os.stat_result) -> str | None:
+    """Give the file that was `seen` a name that nobody looks for; None where another one has its place by now.
+
+    The name is a temporary one: whoever calls this renames or removes it, and else it is swept.
+    """
+    aside = f"{file}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    try:
+        if not os.path.samestat(os.lstat(file), seen):
+            return None
+        os.rename(file, aside)
+    except FileNotFoundError:
+        return None
+    if os.path.samestat(os.lstat(aside), seen):
+        return aside
+    with contextlib.suppress(OSError):  # a new answer: it goes back, unless a still newer one is there
+        os.link(aside, file)
+    os.unlink(aside)
+    return None
+
+
+def set_aside(taken: str, file: str) -> None:
+    """Keep what was taken away from the place of `file` beside it, as the last damaged one."""
+    damaged = f"{file}.damaged"
+    if os.path.isdir(damaged) or os.path.isdir(taken):
+        damaged = f"{file}.{secrets.token_hex(4)}.damaged"
+    os.replace(taken, damaged)
+
+
+def overwrite_start(file: str, seen: os.stat_result, start: bytes) -> bool:
+    """Overwrite the first bytes of the file that was `seen`; False where another one has its place by now."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if not os.path.samestat(os.fstat(descriptor), seen):
+            return False
+        os.pwrite(descriptor, start, 0)
+        os.utime(descriptor, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _used_files(folders: list[str]) -> Iterator[Used]:
+    for folder in folders:
+        for part in _parts(folder):
+            for entry in _scan(part):
+                if _ENTRY.fullmatch(entry.name):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        yield Used(status.st_mtime_ns, entry.path, status.st_size)
+
+
+def _add_hits(file: str, uses: int, used_at: float) -> None:
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        hits = json_format.hits_in(os.pread(descriptor, _HEAD_BYTES, 0))
+        if hits is not None:
+            used_at_ns = max(int(used_at * 1_000_000_000), os.fstat(descriptor).st_mtime_ns)
+            os.pwrite(descriptor, json_format.hits_field(hits + uses).encode(), json_format.HITS_OFFSET)
+            os.utime(descriptor, ns=(used_at_ns, used_at_ns))
+    finally:
+        os.close(descriptor)
+
+
+def _head_of(file: str) -> bytes:
+    with open(file, "rb", buffering=0) as opened:
+        return opened.read(_HEAD_BYTES)
+
+
+def _parts(folder: str) -> list[str]:
+    """The folders between a namespace's folder and its files."""
+    return [entry.path for entry in _scan(folder) if _PART.fullmatch(entry.name) and entry.is_dir()]
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

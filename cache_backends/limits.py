@@ -1,0 +1,26 @@
+"""The limits of a persistent store, and when a process that stores should look whether they are kept."""
+
+from __future__ import annotations
+
+import math
+
+CHECKS = 100
+"""Limits are checked each time a hundredth of them was stored: counting costs more than storing."""
+
+
+class Limits:
+    """The limits of one store, and how much this process has stored since it last looked at them."""
+
+    def __init__(self, max_entries: int | None, max_bytes: int | None) -> None:
+        self.max_entries = math.inf if max_entries is None else max_entries
+        self.max_bytes = math.inf if max_bytes is None else max_bytes
+        self._entries = self._bytes = math.inf  # a process that stores little must look too
+
+    def are_due(self, stored_bytes: int) -> bool:
+        """Whether it is time to look, now that one more entry was stored."""
+        self._entries += 1
+        self._bytes += stored_bytes
+        if self._entries < self.max_entries / CHECKS and self._bytes < self.max_bytes / CHECKS:
+            return False
+        self._entries = self._bytes = 0
+        return True

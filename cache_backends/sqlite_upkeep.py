@@ -1,0 +1,100 @@
+"""Keeping a `SQLiteCache` in order, in small transactions: writing uses, evicting, removing what has expired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cache_backends.limits import Limits
+from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.sqlite_rows import DROP_EXPIRED, EVICT, INDEX_BY_USE, LEAST_RECENTLY_USED, MEASURE
+from cache_backends.uses import UnwrittenUses
+
+Row = tuple[Any, ...]
+Place = tuple[int, bytes]
+"""Interned namespace and digest."""
+
+ROWS_A_TRANSACTION = 200
+"""Rows that one transaction changes, so that another writer waits for a few milliseconds at most."""
+CLEARED_AT_ONCE = 5_000
+"""More entries are not cleared in one transaction: another writer would have to wait for a tenth of a second."""
+ROWS_A_LOOK = 5_000
+"""Rows of a table that one read looks at, so that it never holds the write-ahead log back for long."""
+
+
+def write_uses(file: SQLiteFile, uses: UnwrittenUses[Place]) -> None:
+    """Write all uses that are noted so far."""
+    for _ in range(0, len(uses), ROWS_A_TRANSACTION):
+        some = uses.take(ROWS_A_TRANSACTION)
+        try:
+            with file.transaction() as connection:
+                connection.executemany(
+                    "update entries set hits = hits + ?, last_used_at = max(last_used_at, ?) "
+                    "where namespace = ? and key = ?",
+                    [(count, used_at, *place) for place, count, used_at in some],
+                )
+        except BaseException:
+            uses.put_back(some)
+            raise
+
+
+def evict(file: SQLiteFile, limits: Limits) -> int:
+    """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
+    with file.transaction() as connection:
+        connection.execute(INDEX_BY_USE)
+    entries, size_bytes = file.row(MEASURE, ())
+    evicted = 0
+    while entries > limits.max_entries or size_bytes > limits.max_bytes:
+        with file.connection() as connection:
+            oldest = list(connection.execute(LEAST_RECENTLY_USED, (ROWS_A_TRANSACTION,)))
+        victims = []
+        for row_id, last_used_at, size in oldest:
+            if entries <= limits.max_entries and size_bytes <= limits.max_bytes:
+                break
+            victims.append((row_id, last_used_at))
+            entries, size_bytes = entries - 1, size_bytes - size
+        if not victims:
+            break  # what is left is pinned
+        evicted += _delete(file, EVICT, victims)
+    return evicted
+
+
+def purge(file: SQLiteFile, namespace_id: int, now: float) -> int:
+    """Remove the entries of a namespace that have expired at the Unix time `now`; how many."""
+    purged = 0
+    for first in range(0, (file.row("select max(id) from entries", ()) or 0) + 1, ROWS_A_LOOK):
+        with file.connection() as connection:
+            expired = list(
+                connection.execute(
+                    "select id from entries where id between ? and ? and +namespace = ? and expires_at <= ? "
+                    "and not pinned",
+                    (first, first + ROWS_A_LOOK - 1, namespace_id, now),
+                )
+            )
+        for some in _in_steps(expired):
+            purged += _delete(file, DROP_EXPIRED, [(row_id, now) for (row_id,) in some])
+    return purged
+
+
+def clear(file: SQLiteFile, namespace_id: int) -> None:
+    """Remove all entries of a namespace: in one transaction where they are few, else in several."""
+    newest = file.row("select max(id) from entries", ()) or 0
+    removed = CLEARED_AT_ONCE
+    while removed == CLEARED_AT_ONCE:
+        with file.transaction() as connection:
+            connection.execute(
+                "delete from entries where id in (select id from entries where namespace = ? and id <= ? limit ?)",
+                (namespace_id, newest, CLEARED_AT_ONCE),
+            )
+            removed = connection.changes()
+
+
+def _in_steps(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (rows[first : first + ROWS_A_TRANSACTION] for first in range(0, len(rows), ROWS_A_TRANSACTION))
+
+
+def _delete(file: SQLiteFile, statement: str, bindings: Sequence[tuple[float, ...]]) -> int:
+    with file.transaction() as connection:
+        before = connection.total_changes()
+        connection.executemany(statement, bindings)
+        return connection.total_changes() - before

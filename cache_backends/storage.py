@@ -1,0 +1,108 @@
+"""What a backend adds to `CacheBackend`: where entries lie, and the records that go there and come back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from cache_backends.browse import Row
+from cache_backends.records import CacheEntry
+
+
+class Found(NamedTuple):
+    """What a backend reads for a lookup: the parsed JSON of the generations, and its times (Unix, seconds).
+
+    `expires_at` is None for what never expires, pinned entries among it.
+    """
+
+    answers: object
+    created_at: float
+    expires_at: float | None
+    model_time_s: float | None
+
+
+class StoredEntry(NamedTuple):
+    """An entry as a backend writes it and reads it back whole. `payload` is the JSON of the generations, not sealed."""
+
+    digest: bytes
+    payload: bytes
+    created_at: float
+    expires_at: float | None
+    model_time_s: float | None
+    model: str | None
+    raw_prompt: str
+    llm_string: str
+    last_used_at: float
+    hits: int = 0
+    pinned: bool = False
+
+    @property
+    def key(self) -> str:
+        """The digest in hexadecimal, as people see it."""
+        return self.digest.hex()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of prompt, parameters and answer; what the store itself adds is not among them."""
+        return len(self.payload) + len(self.raw_prompt.encode()) + len(self.llm_string.encode())
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time to live is over at the Unix time `now`."""
+        return self.expires_at is not None and self.expires_at <= now and not self.pinned
+
+
+class Storage(ABC):
+    """The methods a backend consists of. A digest is the 32 bytes of a key; the namespace is that of the view."""
+
+    @abstractmethod
+    def _read(self, digest: bytes) -> Found | None:
+        """What is stored under a key, expired or not. Raises `CorruptEntryError`."""
+
+    @abstractmethod
+    def _write(self, entry: StoredEntry) -> None:
+        """Store an entry as it is, replacing the one with its key, and keep the store within its limits."""
+
+    @abstractmethod
+    def _record_use(self, digest: bytes, now: float) -> None:
+        """Note a hit without writing synchronously."""
+
+    @abstractmethod
+    def _set_aside(self, digest: bytes) -> None:
+        """Move an entry to where no lookup finds it, if it is still damaged."""
+
+    @abstractmethod
+    def _delete(self, digest: bytes) -> bool:
+        """Remove one entry; whether it was there."""
+
+    @abstractmethod
+    def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
+        """Let one entry expire at a Unix time, or never; whether it was there."""
+
+    @abstractmethod
+    def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
+        """Pin or unpin one entry; whether it was there."""
+
+    @abstractmethod
+    def _purge(self, now: float) -> int:
+        """Remove what has expired at the Unix time `now`, in small steps; how many entries that were."""
+
+    @abstractmethod
+    def _clear(self) -> None:
+        """Remove all entries of the namespace."""
+
+    @abstractmethod
+    def _entry(self, digest: bytes) -> CacheEntry | None:
+        """One entry, whole; None where it is missing or damaged."""
+
+    @abstractmethod
+    def _rows(self) -> Iterator[Row]:
+        """Every readable entry of the namespace, in any order, while others go on storing."""
+
+    @abstractmethod
+    def _namespaces(self) -> Sequence[str]:
+        """The namespaces that hold entries."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give back what the store holds open. Idempotent."""
