@@ -64,10 +64,11 @@ def _message(fields: object) -> AIMessage:
         raise CorruptEntryError("a message is not an object")
     get = fields.get
     content = get("content")
-    if type(content) is not str and not (
-        type(content) is list and all(type(block) in (str, dict) for block in content)
-    ):
-        raise CorruptEntryError("the content of a message is neither text nor a list of texts and objects")
+    if type(content) is not str:
+        if type(content) is not list:
+            raise CorruptEntryError("the content of a message is missing")
+        if not {*map(type, content)} <= {str, dict}:
+            raise CorruptEntryError("a block of a message's content is neither text nor an object")
     name, id_ = get("name"), get("id")
     if not ((name is None or type(name) is str) and (id_ is None or type(id_) is str)):
         raise CorruptEntryError("the name or id of a message is not text")

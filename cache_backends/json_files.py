@@ -94,6 +94,7 @@ class JSONFileCache(CacheBackend):
     def _write(self, entry: StoredEntry) -> None:
         file = self._file(entry.key)
         content = json_format.to_bytes(entry, self.namespace)
+        self._store.uses.forget(file)
         with _reporting(file):
             try:
                 write_atomically(file, content, used_at=entry.last_used_at)
@@ -104,7 +105,7 @@ class JSONFileCache(CacheBackend):
             self._store.write_uses()
         if self._limits.are_due(len(content)):
             self._store.write_uses()  # what was used least recently is known only then
-            self.counters.count_evictions(self._store.evict(self._limits.max_entries, self._limits.max_bytes))
+            self.counters.count_evictions(self._store.evict(self._limits))
 
     def _record_use(self, digest: bytes, now: float) -> None:
         self._store.uses.note(self._file(digest.hex()), now)
@@ -153,18 +154,18 @@ class JSONFileCache(CacheBackend):
                 os.unlink(file)
 
     def _entry(self, digest: bytes) -> CacheEntry | None:
-        self._store.write_uses()
         key = digest.hex()
+        file = self._file(key)
+        self._store.write_uses()
         try:
             whole = self._whole(key)
             if whole is None:
                 return None
             entry = whole.entry
             generations = decode(entry.payload)
-        except CorruptEntryError:
+        except CacheError:
             return None
-        row = entry_row(entry, generations, self.namespace)
-        return whole_entry(row, entry, generations, self._file(key))
+        return whole_entry(entry_row(entry, generations, self.namespace), entry, generations, file)
 
     def _rows(self) -> Iterator[Row]:
         folder = self._folder()

@@ -117,12 +117,14 @@ def from_bytes(key: str, content: bytes) -> Document:
                 "Update the program."
             )
         raise CorruptEntryError("not an entry of this cache")
-    found = content[_CHECKSUM_OFFSET : _CHECKSUM_OFFSET + 32]
-    if checksum(key, memoryview(content)[BODY_OFFSET:]).hex().encode() != found:
+    checksum_end, hits_end = _CHECKSUM_OFFSET + 32, HITS_OFFSET + HITS_WIDTH
+    if content[checksum_end:HITS_OFFSET] != _BEFORE_HITS or content[hits_end:BODY_OFFSET] != _AFTER_HITS:
+        raise CorruptEntryError("not an entry of this cache")
+    if checksum(key, memoryview(content)[BODY_OFFSET:]).hex().encode() != content[_CHECKSUM_OFFSET:checksum_end]:
         raise CorruptEntryError("the checksum does not fit: damaged, or stored under another key")
     try:
         fields = orjson.loads(content)
-        return Document(fields, int(content[HITS_OFFSET : HITS_OFFSET + HITS_WIDTH]))
+        return Document(fields, int(content[HITS_OFFSET:hits_end]))
     except ValueError as error:
         raise CorruptEntryError(f"not JSON: {error}") from error
 

@@ -25,6 +25,7 @@ import orjson
 from cache_backends import json_format
 from cache_backends.atomic_file import TEMPORARY_SUFFIX, sweep, write_atomically
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
+from cache_backends.limits import Limits
 from cache_backends.uses import UnwrittenUses
 
 MARKER = "llm-cache.json"
@@ -89,8 +90,12 @@ class JSONStore:
             with contextlib.suppress(OSError):
                 _add_hits(file, count, used_at)
 
-    def evict(self, max_entries: float, max_bytes: float) -> int:
+    def evict(self, limits: Limits) -> int:
         """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
+        with limits.evicting:
+            return self._evict(limits.max_entries, limits.max_bytes)
+
+    def _evict(self, max_entries: float, max_bytes: float) -> int:
         used = sorted(_used_files(self.namespace_folders()))
         entries, size_bytes, evicted = len(used), sum(file.size_bytes for file in used), 0
         for file in used:

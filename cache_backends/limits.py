@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+import threading
+
+from cache_backends.forks import Forkable, tell_of_forks
 
 CHECKS = 100
 """Limits are checked each time a hundredth of them was stored: counting costs more than storing."""
 
 
-class Limits:
+class Limits(Forkable):
     """The limits of one store, and how much this process has stored since it last looked at them."""
 
     def __init__(self, max_entries: int | None, max_bytes: int | None) -> None:
         self.max_entries = math.inf if max_entries is None else max_entries
         self.max_bytes = math.inf if max_bytes is None else max_bytes
         self._entries = self._bytes = math.inf  # a process that stores little must look too
+        self.evicting = threading.Lock()
+        """Held by the thread that evicts: two at once would remove twice as much."""
+        tell_of_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may be evicting."""
+        self.evicting = threading.Lock()
 
     def are_due(self, stored_bytes: int) -> bool:
         """Whether it is time to look, now that one more entry was stored."""

@@ -79,6 +79,7 @@ class SQLiteCache(CacheBackend):
         store = self._store
         namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
         row = bindings(entry, namespace_id, llm_string_id)
+        store.uses.forget((namespace_id, entry.digest))
         with store.file.writing() as connection:
             if (namespace_id, llm_string_id) in connection.known:
                 connection.execute(WRITE, row)

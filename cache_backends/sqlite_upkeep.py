@@ -40,6 +40,11 @@ def write_uses(file: SQLiteFile, uses: UnwrittenUses[Place]) -> None:
 
 def evict(file: SQLiteFile, limits: Limits) -> int:
     """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
+    with limits.evicting:
+        return _evict(file, limits)
+
+
+def _evict(file: SQLiteFile, limits: Limits) -> int:
     with file.transaction() as connection:
         connection.execute(INDEX_BY_USE)
     entries, size_bytes = file.row(MEASURE, ())

@@ -42,6 +42,12 @@ class UnwrittenUses(Forkable, Generic[Place]):
             elif len(self._noted) < MOST_NOTED:
                 self._noted[place] = (1, now)
 
+    def forget(self, place: Place) -> None:
+        """Forget the uses of an entry that is replaced."""
+        if place in self._noted:
+            with self._lock:
+                self._noted.pop(place, None)
+
     def take(self, most: int) -> list[tuple[Place, int, float]]:
         """Up to `most` entries to write now: place, uses, Unix time of the last. They count as written."""
         with self._lock:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from cache_backends import codec
 from cache_backends.errors import CorruptEntryError, NotCacheableError
+from cache_backends.fresh_objects import generations_from
 from tests.cache_backends.answers import chat
 from tests.cache_backends.generations import json_answers, without_haste
 
@@ -87,7 +88,6 @@ class LoudMessage(AIMessage):
         ChatGeneration(message=LoudMessage("x")),
         chat("x", additional_kwargs={"parsed": Unserializable(value=object())}),
         chat("x", additional_kwargs={"other": Unserializable(value=1)}),
-        chat("x", _fields_set=1),
     ],
     ids=lambda generation: repr(generation)[:50].encode("ascii", "replace").decode(),
 )
@@ -146,8 +146,6 @@ def test_encoding_changes_nothing_of_the_answer() -> None:
         b'[{"message": {"content": "x", "extra": []}}]',
         b'[{"message": {"content": "x", "extra": {"content": "y"}}}]',
         b'[{"message": {"content": "x", "extra": {"type": "human"}}}]',
-        b'[{"message": {"content": "x", "extra": {"_fields_set": ["a"]}}}]',
-        b'[{"message": {"content": "x", "extra": {"cls": 1}}}]',
         b'[{"text": 1, "message": {"content": "x"}}]',
         b'[{"text": "good"}, {"text": 1}]',
         b'[{"lc": 1, "type": "constructor", "id": ["langchain", "schema", "output", "Generation"], "kwargs": {}}]',
@@ -177,7 +175,7 @@ any_json = st.recursive(
 @given(parsed=any_json | st.lists(st.fixed_dictionaries({"message": st.dictionaries(st.just("content"), any_json)})))
 def test_whatever_lies_in_a_store_becomes_generations_of_known_types_or_is_corrupt(parsed: Any) -> None:
     try:
-        generations = codec.build(parsed)
+        generations = generations_from(parsed)
     except CorruptEntryError:
         return
     assert generations

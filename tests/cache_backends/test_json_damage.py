@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cache_backends import CacheConfigError, CacheUnavailableError, JSONFileCache, cache_key
+from cache_backends.json_format import BODY_OFFSET, to_bytes
 from cache_backends.storage import StoredEntry
-from cache_backends.json_format import to_bytes
 from tests.cache_backends.answers import LLM, found, look, store
 from tests.cache_backends.json_outside import OpenJSON, entry_of, file_of, files
 
@@ -164,12 +164,11 @@ def test_a_field_of_the_wrong_type_is_corrupt_even_with_a_right_checksum(
 
     store(cache, "q", "answer")
     file = file_of(cache, "q")
-    head, body = file.read_bytes().split(b'"key"', 1)
+    head, body = file.read_bytes()[:BODY_OFFSET], file.read_bytes()[BODY_OFFSET:]
     lines = [f'  "{field}": {value},' if f'"{field}"' in line else line for line in body.decode().split("\n")]
-    changed = b'  "key"' + "\n".join(lines).encode()
+    changed = "\n".join(lines).encode()
     old_checksum = head[head.index(b'"checksum": "') + 13 :][:32]
-    head = head.rstrip(b" ").replace(old_checksum, checksum(file.stem, changed).hex().encode())
-    file.write_bytes(head + changed)
+    file.write_bytes(head.replace(old_checksum, checksum(file.stem, changed).hex().encode()) + changed)
     assert json.loads(file.read_bytes())[field] == json.loads(value)
     assert look(cache, "q").outcome == "corrupt"
 

@@ -57,7 +57,7 @@ def test_a_file_can_be_read_by_a_person(cache: JSONFileCache, clock: FakeClock) 
     document = json.loads(text)
     assert document["prompt"] == "Who was Carl Sagan?"
     assert document["generations"] == [{"message": {"content": "An astronomer.\nFrom Brooklyn — “born” 1934."}}]
-    assert (document["format"], document["hits"], document["model"]) == (1, 0, "demo-1")
+    assert (document["format"], document["hits"], document["model"]) == (2, 0, "demo-1")
     assert (document["created_at"], document["expires_at"]) == (clock.now, clock.now + 60)
     assert (document["namespace"], document["llm_string"]) == ("default", LLM)
     assert document["key"] == file.stem

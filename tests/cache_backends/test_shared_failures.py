@@ -75,7 +75,9 @@ def test_a_clock_that_fails_is_a_failure_like_any_other(open_again: OpenAgain) -
     def broken() -> float:
         raise RuntimeError("no clock")
 
-    cache = open_again(clock=broken)
+    cache = open_again()
+    store(cache, "q", "answer")
+    cache.clock = broken
     assert look(cache, "q").outcome == "error"
     store(cache, "q", "answer")
     assert (cache.counters.errors, cache.counters.lookups) == (2, 1)

@@ -258,7 +258,7 @@ def test_a_process_that_stores_once_keeps_the_limit_too(
     open_again: OpenAgain, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_again() as unlimited:
-        monkeypatch.setattr(f"{type(unlimited).__module__}.LIMIT_CHECKS", 1)
+        monkeypatch.setattr("cache_backends.limits.CHECKS", 1)
         for number in range(30):
             store(unlimited, f"q{number}", "answer")
             clock.tick()

@@ -33,9 +33,8 @@ def test_every_connection_has_the_write_ahead_log_and_its_settings(open_sqlite: 
         for connection in (first, second, third):
             assert connection.pragma("journal_mode") == "wal"
             assert connection.pragma("synchronous") == 1
-            assert connection.pragma("busy_timeout") == 5_000
             assert connection.pragma("application_id") == 0x4C4C4D43
-            assert connection.pragma("user_version") == 1
+            assert connection.pragma("user_version") == 2
 
 
 def test_a_small_message_is_kept_as_its_text_and_parameters_once(open_sqlite: OpenSQLite, path: Path) -> None:
@@ -68,9 +67,9 @@ def test_the_database_of_another_program_is_refused_and_left_alone(open_sqlite: 
 
 def test_a_newer_format_is_refused_and_left_alone(open_sqlite: OpenSQLite, path: Path) -> None:
     closed_store(open_sqlite)
-    sql(path, "pragma user_version = 2")
+    sql(path, "pragma user_version = 3")
     before = path.read_bytes()
-    with pytest.raises(CacheConfigError, match=r"newer version \(format 2; this one knows up to 1\)\. Update"):
+    with pytest.raises(CacheConfigError, match=r"newer version \(format 3; this one knows up to 2\)\. Update"):
         open_sqlite()
     assert path.read_bytes() == before
     assert damaged_copies(path) == []
