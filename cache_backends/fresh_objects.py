@@ -6,6 +6,7 @@ objects the way pydantic's own copies are made takes a quarter of the time of va
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage
@@ -31,6 +32,10 @@ MESSAGE_FIELDS = frozenset(
 )
 """All fields of an `AIMessage` that the format knows; what else a caller put into it are its extra fields."""
 
+_GENERATION_FIELDS = frozenset({"text", "generation_info", "type"})
+_CHAT_FIELDS = _GENERATION_FIELDS | {"message"}
+_set = object.__setattr__
+
 
 def generations_from(parsed: object) -> list[Generation]:
     """New generations from the parsed JSON array. Raises `CorruptEntryError` where its shape is not the format's."""
@@ -50,13 +55,13 @@ def _generation(item: object) -> Generation:
         text = item.get("text")
         if type(text) is not str:
             raise CorruptEntryError("the text of a generation is missing")
-        return _new(Generation, {"text": text, "generation_info": info, "type": "Generation"}, None)
+        return _new(Generation, {"text": text, "generation_info": info, "type": "Generation"}, _GENERATION_FIELDS, None)
     message = _message(fields)
     text = item.get("text", message.content)
     if type(text) is not str:
         raise CorruptEntryError("the text of a generation is missing")
     values = {"text": text, "generation_info": info, "type": "ChatGeneration", "message": message}
-    return _new(ChatGeneration, values, None)
+    return _new(ChatGeneration, values, _CHAT_FIELDS, None)
 
 
 def _message(fields: object) -> AIMessage:
@@ -82,7 +87,7 @@ def _message(fields: object) -> AIMessage:
     if not (usage is None or type(usage) is dict):
         raise CorruptEntryError("usage_metadata is not an object")
     extra = get("extra", {})
-    if type(extra) is not dict or not extra.keys().isdisjoint(MESSAGE_FIELDS):
+    if type(extra) is not dict or (extra and not extra.keys().isdisjoint(MESSAGE_FIELDS)):
         raise CorruptEntryError("extra fields are not an object of their own")
     values = {
         "content": content,
@@ -95,17 +100,17 @@ def _message(fields: object) -> AIMessage:
         "invalid_tool_calls": invalid_tool_calls,
         "usage_metadata": usage,
     }
-    return _new(AIMessage, values, extra)
+    return _new(AIMessage, values, MESSAGE_FIELDS, extra)
 
 
-def _new(kind: type[Model], values: dict[str, Any], extra: dict[str, Any] | None) -> Model:
+def _new(kind: type[Model], values: dict[str, Any], fields: AbstractSet[str], extra: dict[str, Any] | None) -> Model:
     """An object of a pydantic model with these values in its fields.
 
     These four attributes are a pydantic model's whole state, see "Attributes" of `pydantic.BaseModel`.
     """
     made = kind.__new__(kind)
-    object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", set(values))
-    object.__setattr__(made, "__pydantic_extra__", extra)
-    object.__setattr__(made, "__pydantic_private__", None)
+    _set(made, "__dict__", values)
+    _set(made, "__pydantic_fields_set__", set(fields))
+    _set(made, "__pydantic_extra__", extra)
+    _set(made, "__pydantic_private__", None)
     return made

@@ -26,7 +26,7 @@ from cache_backends import json_format
 from cache_backends.atomic_file import TEMPORARY_SUFFIX, sweep, write_atomically
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
 from cache_backends.limits import Limits
-from cache_backends.uses import UnwrittenUses
+from cache_backends.uses import MOST_NOTED, UnwrittenUses
 
 MARKER = "llm-cache.json"
 NAMESPACE_MARKER = "namespace.json"
@@ -86,7 +86,7 @@ class JSONStore:
 
     def write_uses(self) -> None:
         """Write the uses that are noted so far into the files."""
-        for file, count, used_at in self.uses.take(len(self.uses)):
+        for file, count, used_at in self.uses.take(MOST_NOTED):
             with contextlib.suppress(OSError):
                 _add_hits(file, count, used_at)
 

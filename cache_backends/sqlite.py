@@ -20,7 +20,7 @@ from cache_backends.sqlite_file import SQLiteFile, in_transaction
 from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, WRITE, bindings, found, interned_id, stored
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
-from cache_backends.uses import MANY, UnwrittenUses
+from cache_backends.uses import UnwrittenUses
 
 logger = logging.getLogger("cache_backends")
 
@@ -91,7 +91,7 @@ class SQLiteCache(CacheBackend):
                     )
                     connection.execute(WRITE, row)
                 connection.known.add((namespace_id, llm_string_id))
-        if len(store.uses) >= MANY:
+        if store.uses.are_many():
             self._flush_uses()
         if store.limits.are_due(entry.size_bytes):
             self._flush_uses()  # what was used least recently is known only then

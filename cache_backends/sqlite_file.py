@@ -126,7 +126,10 @@ class SQLiteFile(Forkable):
 
         Reads what `connection` would read, in half the time.
         """
-        connection = self.take()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
         try:
             return connection.reader.execute(query, bindings).get
         except apsw.Error as error:

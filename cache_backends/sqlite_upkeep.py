@@ -24,8 +24,7 @@ ROWS_A_LOOK = 5_000
 
 def write_uses(file: SQLiteFile, uses: UnwrittenUses[Place]) -> None:
     """Write all uses that are noted so far."""
-    for _ in range(0, len(uses), ROWS_A_TRANSACTION):
-        some = uses.take(ROWS_A_TRANSACTION)
+    while some := uses.take(ROWS_A_TRANSACTION):
         try:
             with file.transaction() as connection:
                 connection.executemany(
