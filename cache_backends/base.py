@@ -21,7 +21,7 @@ from cache_backends.counters import Counters
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError, NotCacheableError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.keys import digest_of, request_digest
-from cache_backends.observe import Observed, is_observed, note_lookup, note_store, observing
+from cache_backends.observe import Observed, note_lookup, note_store, observers, observing
 from cache_backends.options import TimeToLive, parse_bool, parse_limit, parse_namespace, parse_ttl
 from cache_backends.readable import readable_parameters, redact
 from cache_backends.records import (
@@ -117,9 +117,9 @@ class CacheBackend(BaseCache, Storage):
             logger.warning("lookup failed, the model is asked instead: %s", redact(str(failure)))
         ended = time.perf_counter()
         self.counters.count_lookup(outcome, ended - started)
-        if outcome != "hit" and digest is not None:
+        if generations is None and digest is not None:
             self._remember_miss(digest, ended)
-        if is_observed():
+        if observers.get():
             note_lookup(self._identity, self.namespace, _lookup(outcome, digest, ended - started, found, now, error))
         if self.strict and outcome == "error" and error is not None:
             raise error
@@ -145,7 +145,7 @@ class CacheBackend(BaseCache, Storage):
         elapsed_s = time.perf_counter() - started
         if error is None:
             self.counters.count_store(elapsed_s)
-        if is_observed():
+        if observers.get():
             key = None if digest is None else digest.hex()
             detail = redact(str(error)) if error is not None else None
             note_store(self._identity, self.namespace, Store(key, error is None, elapsed_s, refusal, detail))

@@ -50,6 +50,7 @@ class Counters(Forkable):
 
     def count_lookup(self, outcome: Outcome, elapsed_s: float) -> None:
         """Count one lookup."""
+        self._lookup_times_s.append(elapsed_s)
         with self._lock:
             if outcome == "hit":
                 self.hits += 1
@@ -61,7 +62,6 @@ class Counters(Forkable):
                 self.corrupt += 1
             else:
                 self.errors += 1
-            self._lookup_times_s.append(elapsed_s)
 
     def count_store(self, elapsed_s: float) -> None:
         """Count one answer stored."""

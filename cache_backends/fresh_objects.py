@@ -6,7 +6,6 @@ objects the way pydantic's own copies are made takes a quarter of the time of va
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage
@@ -32,9 +31,10 @@ MESSAGE_FIELDS = frozenset(
 )
 """All fields of an `AIMessage` that the format knows; what else a caller put into it are its extra fields."""
 
-_GENERATION_FIELDS = frozenset({"text", "generation_info", "type"})
-_CHAT_FIELDS = _GENERATION_FIELDS | {"message"}
-_set = object.__setattr__
+_FIELDS_OF_MESSAGE = set(MESSAGE_FIELDS)
+_FIELDS_OF_GENERATION = {"text", "generation_info", "type"}
+_FIELDS_OF_CHAT = {*_FIELDS_OF_GENERATION, "message"}
+_bare, _set = object.__new__, object.__setattr__
 
 
 def generations_from(parsed: object) -> list[Generation]:
@@ -55,13 +55,15 @@ def _generation(item: object) -> Generation:
         text = item.get("text")
         if type(text) is not str:
             raise CorruptEntryError("the text of a generation is missing")
-        return _new(Generation, {"text": text, "generation_info": info, "type": "Generation"}, _GENERATION_FIELDS, None)
+        return _new(
+            Generation, {"text": text, "generation_info": info, "type": "Generation"}, _FIELDS_OF_GENERATION, None
+        )
     message = _message(fields)
-    text = item.get("text", message.content)
+    text = item.get("text", fields["content"])
     if type(text) is not str:
         raise CorruptEntryError("the text of a generation is missing")
     values = {"text": text, "generation_info": info, "type": "ChatGeneration", "message": message}
-    return _new(ChatGeneration, values, _CHAT_FIELDS, None)
+    return _new(ChatGeneration, values, _FIELDS_OF_CHAT, None)
 
 
 def _message(fields: object) -> AIMessage:
@@ -100,17 +102,17 @@ def _message(fields: object) -> AIMessage:
         "invalid_tool_calls": invalid_tool_calls,
         "usage_metadata": usage,
     }
-    return _new(AIMessage, values, MESSAGE_FIELDS, extra)
+    return _new(AIMessage, values, _FIELDS_OF_MESSAGE, extra)
 
 
-def _new(kind: type[Model], values: dict[str, Any], fields: AbstractSet[str], extra: dict[str, Any] | None) -> Model:
+def _new(kind: type[Model], values: dict[str, Any], fields: set[str], extra: dict[str, Any] | None) -> Model:
     """An object of a pydantic model with these values in its fields.
 
     These four attributes are a pydantic model's whole state, see "Attributes" of `pydantic.BaseModel`.
     """
-    made = kind.__new__(kind)
+    made = _bare(kind)
     _set(made, "__dict__", values)
-    _set(made, "__pydantic_fields_set__", set(fields))
+    _set(made, "__pydantic_fields_set__", fields.copy())
     _set(made, "__pydantic_extra__", extra)
     _set(made, "__pydantic_private__", None)
     return made

@@ -27,34 +27,30 @@ class Observed(list[Lookup]):
         return self._store_identity is store_identity and self._namespace == namespace
 
 
-_observers: ContextVar[tuple[Observed, ...]] = ContextVar("cache_backends_observers", default=())
+observers: ContextVar[tuple[Observed, ...]] = ContextVar("cache_backends_observers", default=())
+"""The blocks around the running code: empty where making records would be for nobody."""
 
 
 @contextmanager
 def observing(store_identity: object, namespace: str) -> Iterator[Observed]:
     """Collect what happens in one namespace of one store until the block ends."""
     observed = Observed(store_identity, namespace)
-    token = _observers.set((*_observers.get(), observed))
+    token = observers.set((*observers.get(), observed))
     try:
         yield observed
     finally:
-        _observers.reset(token)
+        observers.reset(token)
 
 
 def note_lookup(store_identity: object, namespace: str, lookup: Lookup) -> None:
     """Hand a lookup to everyone who watches."""
-    for observed in _observers.get():
+    for observed in observers.get():
         if observed.watches(store_identity, namespace):
             observed.append(lookup)
 
 
 def note_store(store_identity: object, namespace: str, store: Store) -> None:
     """Hand a store to everyone who watches."""
-    for observed in _observers.get():
+    for observed in observers.get():
         if observed.watches(store_identity, namespace):
             observed.stores.append(store)
-
-
-def is_observed() -> bool:
-    """Whether anybody watches at all: saves making records for nobody."""
-    return bool(_observers.get())

@@ -34,7 +34,7 @@ class SQLiteStore:
 
     def __init__(self, path: Path, max_entries: int | None, max_bytes: int | None) -> None:
         self.file = SQLiteFile(path, SCHEMA)
-        self.uses: UnwrittenUses[upkeep.Place] = UnwrittenUses()
+        self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
         self.limits = Limits(max_entries, max_bytes)
 
 
@@ -79,7 +79,7 @@ class SQLiteCache(CacheBackend):
         store = self._store
         namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
         row = bindings(entry, namespace_id, llm_string_id)
-        store.uses.forget((namespace_id, entry.digest))
+        store.uses.forget((self.namespace, entry.digest))
         with store.file.writing() as connection:
             if (namespace_id, llm_string_id) in connection.known:
                 connection.execute(WRITE, row)
@@ -98,7 +98,7 @@ class SQLiteCache(CacheBackend):
             self.counters.count_evictions(upkeep.evict(store.file, store.limits))
 
     def _record_use(self, digest: bytes, now: float) -> None:
-        self._store.uses.note((interned_id(self.namespace), digest), now)
+        self._store.uses.note((self.namespace, digest), now)
 
     def _set_aside(self, digest: bytes) -> None:
         place = self._place(digest)
@@ -176,7 +176,7 @@ class SQLiteCache(CacheBackend):
                 self._flush_uses()
             self._store.file.close()
 
-    def _place(self, digest: bytes) -> upkeep.Place:
+    def _place(self, digest: bytes) -> tuple[int, bytes]:
         return interned_id(self.namespace), digest
 
     def _changed(self, statement: str, row: tuple[Any, ...]) -> bool:

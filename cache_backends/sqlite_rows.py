@@ -8,7 +8,9 @@ from hashlib import sha256
 from types import UnionType
 from typing import Any
 
-from cache_backends.codec import parse, seal, unseal
+import orjson
+
+from cache_backends.codec import seal, unseal
 from cache_backends.errors import CorruptEntryError
 from cache_backends.readable import message_prompt, single_message
 from cache_backends.sqlite_file import Schema
@@ -113,7 +115,10 @@ def found(digest: bytes, row: tuple[Any, ...]) -> Found:
         raise CorruptEntryError("a column holds the wrong type")  # nothing guards these columns but their types
     if not math.isfinite(created_at):
         raise CorruptEntryError("the time of storing is not a time")
-    return Found(parse(unseal(digest.hex(), value)), created_at, expires_at, model_time_s)
+    try:
+        return Found(orjson.loads(unseal(digest.hex(), value)), created_at, expires_at, model_time_s)
+    except orjson.JSONDecodeError as error:
+        raise CorruptEntryError(f"not JSON: {error}") from error
 
 
 def bindings(entry: StoredEntry, namespace_id: int, llm_string_id: int) -> tuple[Any, ...]:

@@ -7,13 +7,10 @@ from typing import Any
 
 from cache_backends.limits import Limits
 from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import DROP_EXPIRED, EVICT, INDEX_BY_USE, LEAST_RECENTLY_USED, MEASURE
+from cache_backends.sqlite_rows import DROP_EXPIRED, EVICT, INDEX_BY_USE, LEAST_RECENTLY_USED, MEASURE, interned_id
 from cache_backends.uses import UnwrittenUses
 
 Row = tuple[Any, ...]
-Place = tuple[int, bytes]
-"""Interned namespace and digest."""
-
 ROWS_A_TRANSACTION = 200
 """Rows that one transaction changes, so that another writer waits for a few milliseconds at most."""
 CLEARED_AT_ONCE = 5_000
@@ -22,7 +19,7 @@ ROWS_A_LOOK = 5_000
 """Rows of a table that one read looks at, so that it never holds the write-ahead log back for long."""
 
 
-def write_uses(file: SQLiteFile, uses: UnwrittenUses[Place]) -> None:
+def write_uses(file: SQLiteFile, uses: UnwrittenUses[tuple[str, bytes]]) -> None:
     """Write all uses that are noted so far."""
     while some := uses.take(ROWS_A_TRANSACTION):
         try:
@@ -30,7 +27,7 @@ def write_uses(file: SQLiteFile, uses: UnwrittenUses[Place]) -> None:
                 connection.executemany(
                     "update entries set hits = hits + ?, last_used_at = max(last_used_at, ?) "
                     "where namespace = ? and key = ?",
-                    [(count, used_at, *place) for place, count, used_at in some],
+                    [(count, used_at, interned_id(namespace), digest) for (namespace, digest), count, used_at in some],
                 )
         except BaseException:
             uses.put_back(some)
