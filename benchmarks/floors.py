@@ -19,6 +19,8 @@ from langchain_core.caches import BaseCache
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
+from cache_backends.sqlite_file import PAGE_BYTES
+
 
 def digest(prompt: str, llm_string: str) -> bytes:
     """The key of a request."""
@@ -100,6 +102,7 @@ class SQLiteFloor(Floor):
     def __init__(self, path: Path) -> None:
         self.connection = apsw.Connection(str(path))
         self.connection.set_busy_timeout(5_000)
+        self.connection.pragma("page_size", PAGE_BYTES)
         self.connection.pragma("journal_mode", "wal")
         self.connection.execute("pragma synchronous = normal")
         self.connection.execute(

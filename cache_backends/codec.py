@@ -31,16 +31,16 @@ CHECKSUM_BYTES = 16
 _EXACT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 """orjson must refuse what it would otherwise turn into something that does not come back equal."""
 
-_DEFAULTS: tuple[tuple[str, object], ...] = (
-    ("additional_kwargs", {}),
-    ("response_metadata", {}),
-    ("tool_calls", []),
-    ("invalid_tool_calls", []),
-    ("name", None),
-    ("id", None),
-    ("usage_metadata", None),
+_FIELDS: tuple[tuple[str, type, object], ...] = (
+    ("additional_kwargs", dict, {}),
+    ("response_metadata", dict, {}),
+    ("tool_calls", list, []),
+    ("invalid_tool_calls", list, []),
+    ("name", str, None),
+    ("id", str, None),
+    ("usage_metadata", dict, None),
 )
-"""Fields of a message that are left out where they hold this."""
+"""Fields of a message besides its content: name, type, and the value at which they are left out."""
 _GENERATION_FIELDS = {"text", "generation_info", "type"}
 
 
@@ -56,13 +56,10 @@ def encode(generations: Sequence[Generation]) -> bytes:
         items = [_to_json(generation) for generation in plain]
         payload = orjson.dumps(items, option=_EXACT)
         parsed = orjson.loads(payload)
-        built = generations_from(parsed)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotCacheableError("unfaithful", f"the answer holds what JSON can't keep: {error}") from error
-    except CorruptEntryError as error:
-        raise NotCacheableError("unfaithful", f"the answer would not come back equal: {error}") from error
     # Where the format knows every field, equal JSON makes equal objects; comparing those would take as long again.
-    if parsed != items or not (all(map(_is_known_whole, plain)) or built == plain):
+    if parsed != items or not (all(map(_is_known_whole, plain)) or generations_from(parsed) == plain):
         raise NotCacheableError("unfaithful", "the answer would not come back equal")
     return payload
 
@@ -100,8 +97,11 @@ def checksum(key: str, payload: bytes | memoryview) -> bytes:
 
 def _to_json(generation: Generation) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    if generation.generation_info is not None:
-        fields["info"] = generation.generation_info
+    info = generation.generation_info
+    if info is not None:
+        if type(info) is not dict:
+            raise NotCacheableError("unfaithful", "the generation info is not a dict")
+        fields["info"] = info
     if type(generation) is Generation:
         fields["text"] = generation.text
         return fields
@@ -109,9 +109,14 @@ def _to_json(generation: Generation) -> dict[str, Any]:
         raise NotCacheableError("unfaithful", f"{type(generation).__name__} with this message is not kept")
     message = generation.message
     content = message.content
+    if type(content) is not str and not (type(content) is list and {*map(type, content)} <= {str, dict}):
+        raise NotCacheableError("unfaithful", "the content is neither text nor a list of texts and objects")
     kept: dict[str, Any] = {"content": content}
-    for name, default in _DEFAULTS:
-        if (value := getattr(message, name)) != default:
+    for name, kind, left_out in _FIELDS:
+        value = getattr(message, name)
+        if value != left_out:
+            if type(value) is not kind:
+                raise NotCacheableError("unfaithful", f"{name} is a {type(value).__name__}, not a {kind.__name__}")
             kept[name] = value
     if message.__pydantic_extra__:
         kept["extra"] = message.__pydantic_extra__

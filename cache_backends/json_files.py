@@ -105,7 +105,7 @@ class JSONFileCache(CacheBackend):
                 write_atomically(file, content, used_at=entry.last_used_at)
         if self._store.uses.are_many():
             self._store.write_uses()
-        if self._limits.are_due(len(content)):
+        if self._limits.exist and self._limits.are_due(len(content)):
             self._store.write_uses()  # what was used least recently is known only then
             self.counters.count_evictions(self._store.evict(self._limits))
 

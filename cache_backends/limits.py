@@ -17,6 +17,7 @@ class Limits(Forkable):
     def __init__(self, max_entries: int | None, max_bytes: int | None) -> None:
         self.max_entries = math.inf if max_entries is None else max_entries
         self.max_bytes = math.inf if max_bytes is None else max_bytes
+        self.exist = max_entries is not None or max_bytes is not None
         self._entries = self._bytes = math.inf  # a process that stores little must look too
         self.evicting = threading.Lock()
         """Held by the thread that evicts: two at once would remove twice as much."""

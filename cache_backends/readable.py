@@ -59,13 +59,27 @@ def single_message(raw_prompt: str) -> str | None:
     """
     if not (raw_prompt.startswith(_MESSAGE_PREFIX) and raw_prompt.endswith(_MESSAGE_SUFFIX)):
         return None
+    literal = raw_prompt[len(_MESSAGE_PREFIX) : -len(_MESSAGE_SUFFIX)]
+    if _is_plain(literal):
+        return literal[1:-1]
     try:
-        text = json.loads(raw_prompt[len(_MESSAGE_PREFIX) : -len(_MESSAGE_SUFFIX)])
+        text = json.loads(literal)
     except (ValueError, RecursionError):
         return None
     if not isinstance(text, str) or message_prompt(text) != raw_prompt:
         return None
     return text if _displayable(text) == text else None
+
+
+def _is_plain(literal: str) -> bool:
+    """Whether a JSON text is a string that needs no escapes, as most questions are: it is its own content then."""
+    return (
+        literal[:1] == literal[-1:] == '"'
+        and literal.count('"') == 2
+        and "\\" not in literal
+        and literal.isascii()
+        and literal.isprintable()
+    )
 
 
 def message_prompt(text: str) -> str:

@@ -80,20 +80,19 @@ class SQLiteCache(CacheBackend):
         namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
         row = bindings(entry, namespace_id, llm_string_id)
         store.uses.forget((self.namespace, entry.digest))
-        with store.file.writing() as connection:
-            if (namespace_id, llm_string_id) in connection.known:
-                connection.execute(WRITE, row)
-            else:
+        texts = (namespace_id, llm_string_id)
+        if not store.file.write(WRITE, row, known=texts):
+            with store.file.writing() as connection:
                 with in_transaction(connection):
                     connection.execute("insert or ignore into namespaces values (?, ?)", (namespace_id, self.namespace))
                     connection.execute(
                         "insert or ignore into llm_strings values (?, ?)", (llm_string_id, entry.llm_string)
                     )
                     connection.execute(WRITE, row)
-                connection.known.add((namespace_id, llm_string_id))
+                connection.known.add(texts)
         if store.uses.are_many():
             self._flush_uses()
-        if store.limits.are_due(entry.size_bytes):
+        if store.limits.exist and store.limits.are_due(entry.size_bytes):
             self._flush_uses()  # what was used least recently is known only then
             self.counters.count_evictions(upkeep.evict(store.file, store.limits))
 

@@ -12,6 +12,8 @@ from cache_backends.errors import NotCacheableError
 _CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS", "max_output_tokens"})
 """Finish reasons of an answer cut off by its length (OpenAI, Ollama; Anthropic, Bedrock; Google; OpenAI Responses)."""
 
+_FINISH_REASONS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
+
 
 def refuse_what_is_not_worth_keeping(generations: Sequence[Generation], *, store_truncated: bool) -> None:
     """Raise `NotCacheableError` for empty answers, and for those cut off by their length."""
@@ -49,12 +51,9 @@ def _is_cut_off(generation: Generation) -> bool:
 
 
 def _says_cut_off(metadata: Mapping[str, Any]) -> bool:
+    for name in _FINISH_REASONS:
+        reason = metadata.get(name)
+        if type(reason) is str and reason in _CUT_OFF:
+            return True
     details = metadata.get("incomplete_details")
-    reasons = (
-        metadata.get("finish_reason"),
-        metadata.get("stop_reason"),
-        metadata.get("done_reason"),
-        metadata.get("stopReason"),
-        details.get("reason") if isinstance(details, dict) else None,
-    )
-    return any(isinstance(reason, str) and reason in _CUT_OFF for reason in reasons)
+    return isinstance(details, dict) and details.get("reason") in tuple(_CUT_OFF)

@@ -12,6 +12,7 @@ import pytest
 
 from cache_backends import CacheConfigError, CacheUnavailableError, SQLiteCache, cache_key
 from cache_backends.codec import seal
+from cache_backends.sqlite_file import PAGE_BYTES
 from tests.cache_backends.answers import LLM, chat_prompt, found, look, store
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.sqlite_outside import OpenSQLite, closed_store, damaged_copies, sql
@@ -86,8 +87,8 @@ def _overwrite_all_but_the_first_page(path: Path) -> None:
     with apsw.Connection(str(path)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
     with open(path, "r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (path.stat().st_size - 4096))
+        file.seek(PAGE_BYTES)
+        file.write(b"\xff" * (path.stat().st_size - PAGE_BYTES))
 
 
 def test_two_threads_that_meet_damage_set_aside_one_file(open_sqlite: OpenSQLite, path: Path) -> None:
