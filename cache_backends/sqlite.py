@@ -16,8 +16,9 @@ from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry
-from cache_backends.sqlite_file import SQLiteFile, in_transaction
-from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, WRITE, bindings, found, interned_id, stored
+from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, bindings, found, interned_id, stored
+from cache_backends.sqlite_writer import NewRow, RowWriter
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 from cache_backends.uses import UnwrittenUses
@@ -34,6 +35,7 @@ class SQLiteStore:
 
     def __init__(self, path: Path, max_entries: int | None, max_bytes: int | None) -> None:
         self.file = SQLiteFile(path, SCHEMA)
+        self.writer = RowWriter(self.file)
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
         self.limits = Limits(max_entries, max_bytes)
 
@@ -77,19 +79,10 @@ class SQLiteCache(CacheBackend):
 
     def _write(self, entry: StoredEntry) -> None:
         store = self._store
-        namespace_id, llm_string_id = interned_id(self.namespace), interned_id(entry.llm_string)
-        row = bindings(entry, namespace_id, llm_string_id)
+        namespace = (interned_id(self.namespace), self.namespace)
+        llm_string = (interned_id(entry.llm_string), entry.llm_string)
         store.uses.forget((self.namespace, entry.digest))
-        texts = (namespace_id, llm_string_id)
-        if not store.file.write(WRITE, row, known=texts):
-            with store.file.writing() as connection:
-                with in_transaction(connection):
-                    connection.execute("insert or ignore into namespaces values (?, ?)", (namespace_id, self.namespace))
-                    connection.execute(
-                        "insert or ignore into llm_strings values (?, ?)", (llm_string_id, entry.llm_string)
-                    )
-                    connection.execute(WRITE, row)
-                connection.known.add(texts)
+        store.writer.write(NewRow(bindings(entry, namespace[0], llm_string[0]), namespace, llm_string))
         if store.uses.are_many():
             self._flush_uses()
         if store.limits.exist and store.limits.are_due(entry.size_bytes):

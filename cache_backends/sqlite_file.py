@@ -58,7 +58,7 @@ class Schema:
     """By version: what makes a file of it one of the next version, quickly whatever it holds."""
 
 
-class _Connection(apsw.Connection):
+class Connection(apsw.Connection):
     """A connection that knows which file it belongs to: one on a file that was left meanwhile is not used again."""
 
     inode: int
@@ -108,9 +108,9 @@ class SQLiteFile(Forkable):
         self.path = path
         self.schema = schema
         self.notices: list[str] = []
-        self._idle: deque[_Connection] = deque()
-        self._opened: set[_Connection] = set()
-        self._left_to_parent: list[set[_Connection]] = []
+        self._idle: deque[Connection] = deque()
+        self._opened: set[Connection] = set()
+        self._left_to_parent: list[set[Connection]] = []
         self._forker: int | None = None
         self._inode: int | None = None
         self._closed = False
@@ -140,69 +140,67 @@ class SQLiteFile(Forkable):
         try:
             return connection.reader.execute(query, bindings).get
         except apsw.Error as error:
-            raise self._failure(error, connection) from error
+            raise self.failure(error, connection) from error
         finally:
             self.give(connection)
 
     @contextmanager
-    def connection(self) -> Iterator[_Connection]:
+    def connection(self) -> Iterator[Connection]:
         """A connection for the block. A damaged file is set aside and a new one begun; the call still fails."""
         connection = self.take()
         try:
             yield connection
         except apsw.Error as error:
-            raise self._failure(error, connection) from error
+            raise self.failure(error, connection) from error
         finally:
             self.give(connection)
 
-    def write(self, statement: str, bindings: tuple[apsw.SQLiteValue, ...], *, known: object) -> bool:
-        """One statement in a transaction of its own; False, and nothing done, where `known` is not known to be there.
+    def begin_writing(self) -> Connection:
+        """A connection on the file that has the path now, for the only thread of this process that writes.
 
-        Writes what `writing` would write, without the time that two context managers take.
+        For whoever can't wait for a context manager: `end_writing` must follow, whatever happens.
         """
         if not self._writing.acquire(timeout=BUSY_TIMEOUT_S):
-            raise self._too_long()
+            raise CacheUnavailableError(f"{self.path} is locked: another thread has been writing for too long.")
         try:
             self._follow_path()
-            connection = self.take()
-            try:
-                if known not in connection.known:
-                    return False
-                connection.writer.execute(statement, bindings)
-                return True
-            except apsw.Error as error:
-                raise self._failure(error, connection) from error
-            finally:
-                self.give(connection)
+            return self.take()
+        except BaseException:
+            self._writing.release()
+            raise
+
+    def end_writing(self, connection: Connection) -> None:
+        """Let the next thread write."""
+        try:
+            self.give(connection)
         finally:
             self._writing.release()
 
     @contextmanager
-    def writing(self) -> Iterator[_Connection]:
+    def writing(self) -> Iterator[Connection]:
         """A connection on the file that has the path now, for the only thread of this process that writes."""
-        if not self._writing.acquire(timeout=BUSY_TIMEOUT_S):
-            raise self._too_long()
+        connection = self.begin_writing()
         try:
-            self._follow_path()
-            with self.connection() as connection:
-                yield connection
+            yield connection
+        except apsw.Error as error:
+            raise self.failure(error, connection) from error
         finally:
-            self._writing.release()
+            self.end_writing(connection)
 
     @contextmanager
-    def transaction(self) -> Iterator[_Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """A connection inside one write transaction, on the file that has the path now."""
         with self.writing() as connection, in_transaction(connection):
             yield connection
 
-    def take(self) -> _Connection:
+    def take(self) -> Connection:
         """An idle connection, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
             return self._open()
 
-    def give(self, connection: _Connection) -> None:
+    def give(self, connection: Connection) -> None:
         """Give a connection back for the next to take; one to a file that was left meanwhile is closed."""
         if connection.inode == self._inode and not self._closed:
             self._idle.append(connection)
@@ -259,12 +257,12 @@ class SQLiteFile(Forkable):
             with contextlib.suppress(IndexError):
                 self._close_connection(self._idle.pop())
 
-    def _close_connection(self, connection: _Connection) -> None:
+    def _close_connection(self, connection: Connection) -> None:
         with contextlib.suppress(apsw.Error):
             connection.close()
         self._opened.discard(connection)
 
-    def _open(self) -> _Connection:
+    def _open(self) -> Connection:
         if self._closed:
             raise CacheUnavailableError(f"The {self.schema.content} on {self.path} was closed. Open a new one.")
         try:
@@ -281,10 +279,10 @@ class SQLiteFile(Forkable):
         except (apsw.Error, OSError) as error:
             raise CacheUnavailableError(f"{self.path} can't be opened: {error}") from error
 
-    def _open_ready(self) -> _Connection:
+    def _open_ready(self) -> Connection:
         self._create_if_missing()
         self._inode = os.stat(self.path).st_ino
-        connection = _Connection(str(self.path))
+        connection = Connection(str(self.path))
         connection.inode = self._inode
         try:
             connection.set_busy_handler(_Patience())
@@ -363,10 +361,8 @@ class SQLiteFile(Forkable):
     def _lock_file(self) -> AbstractContextManager[None]:
         return file_lock(self.path.with_name(f"{self.path.name}.lock"))
 
-    def _too_long(self) -> CacheUnavailableError:
-        return CacheUnavailableError(f"{self.path} is locked: another thread has been writing for too long.")
-
-    def _failure(self, error: apsw.Error, connection: _Connection) -> CacheUnavailableError:
+    def failure(self, error: apsw.Error, connection: Connection) -> CacheUnavailableError:
+        """What to raise for an error of SQLite: a damaged file is set aside first."""
         if isinstance(error, DAMAGE):
             return CacheUnavailableError(self._set_aside(error, connection.inode))
         return CacheUnavailableError(f"{self.path}: {error}")

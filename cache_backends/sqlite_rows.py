@@ -67,6 +67,8 @@ DROP_EXPIRED = "delete from entries where id = ? and expires_at <= ? and not pin
 READ = """
 select value, created_at, iif(pinned, null, expires_at), model_time_s from entries where namespace = ? and key = ?
 """
+KNOW_NAMESPACE = "insert or ignore into namespaces values (?, ?)"
+KNOW_LLM_STRING = "insert or ignore into llm_strings values (?, ?)"
 WRITE = """
 insert into entries (namespace, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_string,
                      prompt_is_message, prompt, value, pinned, size_bytes)

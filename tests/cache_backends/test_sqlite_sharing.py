@@ -209,7 +209,7 @@ def test_a_file_that_can_only_be_read_is_refused_with_a_sentence(
         def __init__(self, filename: str) -> None:
             super().__init__(filename, flags=apsw.SQLITE_OPEN_READONLY)
 
-    monkeypatch.setattr("cache_backends.sqlite_file._Connection", ReadOnly)
+    monkeypatch.setattr("cache_backends.sqlite_file.Connection", ReadOnly)
     with pytest.raises(CacheUnavailableError, match="can't be opened"):
         open_sqlite()
 
