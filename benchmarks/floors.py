@@ -19,7 +19,7 @@ from langchain_core.caches import BaseCache
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
-from cache_backends.sqlite_file import PAGE_BYTES
+from cache_backends.sqlite_rows import PAGE_BYTES
 
 
 def digest(prompt: str, llm_string: str) -> bytes:

@@ -36,8 +36,6 @@ of two processes that write."""
 FORK_WAIT_S = 1.0
 """How long a fork waits for connections that other threads are using."""
 
-PAGE_BYTES = 16_384
-"""Entries of 2 kB leave half of each page empty at SQLite's own 4 kB, and a seventh at this size."""
 PAGE_CACHE_KIB = 8_192
 """Pages a connection keeps in memory; SQLite's own 2 MiB hold fewer than a thousand entries."""
 
@@ -54,6 +52,7 @@ class Schema:
     """Marks a file as ours, see https://sqlite.org/fileformat.html#application_id."""
     version: int
     statements: tuple[str, ...]
+    page_bytes: int = 4_096
     migrations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """By version: what makes a file of it one of the next version, quickly whatever it holds."""
 
@@ -335,7 +334,7 @@ class SQLiteFile(Forkable):
 
     def _make(self, connection: apsw.Connection) -> None:
         """Make the tables, or those of an older format new, in one transaction."""
-        connection.pragma("page_size", PAGE_BYTES)  # of a file that is still empty; else it stays as it is
+        connection.pragma("page_size", self.schema.page_bytes)  # of a file that is still empty; else it stays as it is
         connection.pragma("journal_mode", "wal")
         with in_transaction(connection):
             version = connection.pragma("user_version")

@@ -16,10 +16,14 @@ from cache_backends.readable import message_prompt, single_message
 from cache_backends.sqlite_file import Schema
 from cache_backends.storage import Found, StoredEntry
 
+PAGE_BYTES = 16_384
+"""Entries of 2 kB leave half of each page empty at SQLite's own 4 kB, and a seventh at this size."""
+
 SCHEMA = Schema(
     content="SQLite cache",
     application_id=0x4C4C4D43,  # "LLMC"
     version=2,
+    page_bytes=PAGE_BYTES,
     statements=(
         "create table namespaces (id integer primary key, name text not null)",
         "create table llm_strings (id integer primary key, text text not null)",

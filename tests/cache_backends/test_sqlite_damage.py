@@ -12,7 +12,7 @@ import pytest
 
 from cache_backends import CacheConfigError, CacheUnavailableError, SQLiteCache, cache_key
 from cache_backends.codec import seal
-from cache_backends.sqlite_file import PAGE_BYTES
+from cache_backends.sqlite_rows import PAGE_BYTES
 from tests.cache_backends.answers import LLM, chat_prompt, found, look, store
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.sqlite_outside import OpenSQLite, closed_store, damaged_copies, sql

@@ -439,7 +439,7 @@ def test_a_file_that_can_only_be_read_is_told_of(path: Path, monkeypatch: pytest
         if name == str(path):
             self.execute("pragma query_only = on")
 
-    monkeypatch.setattr("cache_backends.sqlite_file._Connection.__init__", read_only)
+    monkeypatch.setattr("cache_backends.sqlite_file.Connection.__init__", read_only)
     history = History(path)
     assert history.problem is not None
     history.record(measurement())
