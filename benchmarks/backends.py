@@ -1,110 +1,138 @@
-"""Lookups and stores of our embedded caches beside LangChain's own, interleaved in one run."""
+"""Lookups and stores of every embedded cache, its floor and its peers, interleaved in one run."""
 
 from __future__ import annotations
 
-import statistics
+import random
 import tempfile
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from langchain_core.caches import BaseCache, InMemoryCache
-from langchain_core.load import dumps
-from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration
+from benchmarks import payload
+from benchmarks.contenders import (
+    JSON_FLOOR,
+    MEMORY_FLOOR,
+    OUR_JSON,
+    OUR_MEMORY,
+    OUR_SQLITE,
+    SQLITE_FLOOR,
+    THEIR_SQLITE,
+    Contender,
+    contenders,
+    fill,
+)
+from benchmarks.rounds import Operation, Times, interleaved
+from benchmarks.tables import Goal, Table, goals_table
 
-from benchmarks.tables import Table
-from cache_backends import JSONFileCache, MemoryCache, SQLiteCache
-
-ENTRIES = 1_000
-ROUNDS = 2_000
-WARM_UP = 100
-PEER = "LangChain SQLiteCache"
-LLM_STRING = str(sorted({"model_name": "gpt-4o-mini", "temperature": 0.7, "stop": None, "max_tokens": 256}.items()))
+ENTRIES, MANY_ENTRIES = 1_000, 100_000
+ROUNDS, BLOCK = 100, 20
+COMPARED_WHEN_MANY = (OUR_SQLITE, SQLITE_FLOOR, THEIR_SQLITE)
+METHOD = (
+    f"Medians of {ROUNDS * BLOCK:,} calls each, made in {ROUNDS} rounds of {BLOCK} in an order drawn anew for each "
+    f"round; {payload.DESCRIPTION}. SQLite of ours and of the floor: apsw, write-ahead log, synchronous=NORMAL, pages "
+    "of 16 KiB; JSON files of both are synced. A floor hashes the request, makes one raw read, parses the JSON and "
+    "builds validated generations; or dumps them and makes one raw write of key and value. It keeps none of the "
+    "promises: no check of damage, no time to live, no counting, nothing to browse."
+)
 
 
 def measure() -> list[Table]:
-    """Hit, miss and store of each cache, round by round, so that drift of the machine hits all alike."""
+    """One table of times and sizes, and one of the goals."""
     with tempfile.TemporaryDirectory() as folder:
-        caches = _caches(Path(folder))
-        for cache in caches.values():
-            for number in range(ENTRIES):
-                cache.update(_prompt(number), LLM_STRING, _answer(number))
-        return [
-            _table("Hit", caches, lambda number: number % ENTRIES, _look_up),
-            _table("Miss", caches, lambda number: -number - 1, _look_up),
-            _table("Store", caches, lambda number: ENTRIES + number, _store),
-        ]
+        caches = contenders(Path(folder))
+        for contender in caches.values():
+            fill(contender, ENTRIES)
+        sizes = {name: contender.bytes_on_disk() for name, contender in caches.items()}
+        hits, misses, stores = _hits(caches, ENTRIES), _misses(caches), _stores(caches)
+    with tempfile.TemporaryDirectory() as folder:
+        many = contenders(Path(folder), *COMPARED_WHEN_MANY)
+        for contender in many.values():
+            fill(contender, MANY_ENTRIES)
+        hits_of_many = _hits(many, MANY_ENTRIES)
+    return [
+        Table(
+            "Caches side by side",
+            f"{METHOD} {ENTRIES:,} entries, and hits again with {MANY_ENTRIES:,}. Bytes an entry are those of its "
+            f"files after {ENTRIES:,} stores; question and answer together have "
+            f"{payload.QUESTION_LENGTH + payload.ANSWER_LENGTH:,}.",
+            ("cache", "hit µs", f"hit µs of {MANY_ENTRIES:,}", "miss µs", "store µs", "bytes an entry"),
+            [
+                (
+                    name,
+                    _us(hits[name]),
+                    _us(hits_of_many[name]) if name in hits_of_many else "",
+                    _us(misses[name]),
+                    _us(stores[name]),
+                    "" if (size := sizes[name]) is None else f"{size / ENTRIES:,.0f}",
+                )
+                for name in caches
+            ],
+        ),
+        goals_table("Goals of the embedded caches", METHOD, _goals(hits, hits_of_many, misses, stores, sizes)),
+    ]
 
 
-def _caches(folder: Path) -> dict[str, BaseCache]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # langchain_community says that it is no longer maintained
-        from langchain_community.cache import SQLiteCache as LangChainSQLiteCache
+def _goals(
+    hits: Mapping[str, Times],
+    hits_of_many: Mapping[str, Times],
+    misses: Mapping[str, Times],
+    stores: Mapping[str, Times],
+    sizes: Mapping[str, int | None],
+) -> list[Goal]:
+    stored_text = payload.QUESTION_LENGTH + payload.ANSWER_LENGTH
+    size = sizes[OUR_SQLITE] or 0
+    return [
+        Goal.at_least(f"SQLite hit, {ENTRIES:,} entries: times as fast as LangChain's", 18, _faster(hits)),
+        Goal.at_least(f"SQLite hit, {MANY_ENTRIES:,} entries: times as fast as LangChain's", 18, _faster(hits_of_many)),
+        Goal.at_most("SQLite hit / its floor", 0.9, _ratio(hits, OUR_SQLITE, SQLITE_FLOOR)),
+        Goal.at_most(
+            f"SQLite hit / its floor, {MANY_ENTRIES:,} entries", 0.9, _ratio(hits_of_many, OUR_SQLITE, SQLITE_FLOOR)
+        ),
+        Goal.at_least("SQLite miss: times as fast as LangChain's", 25, _faster(misses)),
+        Goal.at_least("SQLite store: times as fast as LangChain's", 25, _faster(stores)),
+        Goal.at_most("SQLite store / raw upsert", 1.5, _ratio(stores, OUR_SQLITE, SQLITE_FLOOR)),
+        Goal.at_most("JSON hit / its floor", 1.0, _ratio(hits, OUR_JSON, JSON_FLOOR)),
+        Goal.at_most("JSON store / raw temporary file, fsync, rename", 1.25, _ratio(stores, OUR_JSON, JSON_FLOOR)),
+        Goal.at_most("memory hit / SQLite hit", 0.6, _ratio(hits, OUR_MEMORY, OUR_SQLITE)),
+        Goal.none("memory hit / its floor", _ratio(hits, OUR_MEMORY, MEMORY_FLOOR)),
+        Goal.at_most("SQLite bytes an entry / bytes of question and answer", 2, size / ENTRIES / stored_text),
+    ]
 
-    return {
-        "MemoryCache": MemoryCache(),
-        "SQLiteCache": SQLiteCache(folder / "cache.db"),
-        "JSONFileCache": JSONFileCache(folder / "answers"),
-        "LangChain InMemoryCache": InMemoryCache(),
-        PEER: LangChainSQLiteCache(str(folder / "langchain.db")),
-    }
+
+def _hits(caches: Mapping[str, Contender], entries: int) -> dict[str, Times]:
+    chosen = random.Random(1)
+    return _timed(caches, lambda cache, _: _lookup(cache, chosen.randrange(entries)))
 
 
-def _look_up(cache: BaseCache, prompt: str, answer: list[ChatGeneration]) -> None:
-    cache.lookup(prompt, LLM_STRING)
+def _misses(caches: Mapping[str, Contender]) -> dict[str, Times]:
+    return _timed(caches, lambda cache, number: _lookup(cache, -number - 1))
 
 
-def _store(cache: BaseCache, prompt: str, answer: list[ChatGeneration]) -> None:
-    cache.update(prompt, LLM_STRING, answer)
+def _stores(caches: Mapping[str, Contender]) -> dict[str, Times]:
+    return _timed(caches, lambda cache, number: _store(cache, ENTRIES + number))
 
 
-def _table(
-    name: str,
-    caches: dict[str, BaseCache],
-    entry: Callable[[int], int],
-    operation: Callable[[BaseCache, str, list[ChatGeneration]], None],
-) -> Table:
-    times_s: dict[str, list[float]] = {title: [] for title in caches}
-    for number in range(-WARM_UP, ROUNDS):
-        chosen = entry(number + WARM_UP)
-        for title, cache in caches.items():
-            prompt, answer = _prompt(chosen), _answer(chosen)  # made anew for each cache: none profits from another
-            began = time.perf_counter()
-            operation(cache, prompt, answer)
-            elapsed_s = time.perf_counter() - began
-            if number >= 0:
-                times_s[title].append(elapsed_s)
-    medians_s = {title: statistics.median(measured_s) for title, measured_s in times_s.items()}
-    return Table(
-        name,
-        f"Medians of {ROUNDS:,} rounds after {WARM_UP} of warm-up, {ENTRIES:,} entries; a question of 300 characters, "
-        "an answer of 1,000 with OpenAI's metadata. SQLite: write-ahead log, synchronous=NORMAL; JSON files synced.",
-        ("cache", "median µs", f"times as fast as {PEER}"),
-        [
-            (title, f"{median_s * 1e6:.1f}", f"{medians_s[PEER] / median_s:.1f}")
-            for title, median_s in medians_s.items()
-        ],
+def _lookup(contender: Contender, number: int) -> Operation:
+    return partial(contender.cache.lookup, payload.prompt(number), payload.LLM_STRING)
+
+
+def _store(contender: Contender, number: int) -> Operation:
+    return partial(contender.cache.update, payload.prompt(number), payload.LLM_STRING, payload.answer(number))
+
+
+def _timed(caches: Mapping[str, Contender], operation: Callable[[Contender, int], Operation]) -> dict[str, Times]:
+    return interleaved(
+        {name: partial(operation, contender) for name, contender in caches.items()}, rounds=ROUNDS, block=BLOCK
     )
 
 
-def _prompt(number: int) -> str:
-    return dumps([HumanMessage(f"Question {number}: " + "what is known about it, and how? " * 9)])
+def _ratio(times: Mapping[str, Times], ours: str, other: str) -> float:
+    return times[ours].median_s / times[other].median_s
 
 
-def _answer(number: int) -> list[ChatGeneration]:
-    message = AIMessage(
-        content=(f"Answer {number}: " + "this much is known, and this is how. " * 28)[:1000],
-        additional_kwargs={"refusal": None},
-        response_metadata={
-            "token_usage": {"completion_tokens": 220, "prompt_tokens": 80, "total_tokens": 300},
-            "model_name": "gpt-4o-mini-2024-07-18",
-            "system_fingerprint": "fp_0123456789",
-            "finish_reason": "stop",
-            "logprobs": None,
-        },
-        id=f"lc_run--{abs(number):032x}-0",
-        usage_metadata={"input_tokens": 80, "output_tokens": 220, "total_tokens": 300},
-    )
-    return [ChatGeneration(message=message, generation_info={"finish_reason": "stop", "logprobs": None})]
+def _faster(times: Mapping[str, Times]) -> float:
+    return _ratio(times, THEIR_SQLITE, OUR_SQLITE)
+
+
+def _us(times: Times) -> str:
+    return f"{times.median_s * 1e6:.1f}"

@@ -19,8 +19,6 @@ from langchain_core.caches import BaseCache
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
-from cache_backends.sqlite_rows import PAGE_BYTES
-
 
 def digest(prompt: str, llm_string: str) -> bytes:
     """The key of a request."""
@@ -102,7 +100,6 @@ class SQLiteFloor(Floor):
     def __init__(self, path: Path) -> None:
         self.connection = apsw.Connection(str(path))
         self.connection.set_busy_timeout(5_000)
-        self.connection.pragma("page_size", PAGE_BYTES)
         self.connection.pragma("journal_mode", "wal")
         self.connection.execute("pragma synchronous = normal")
         self.connection.execute(

@@ -17,8 +17,8 @@ from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntr
 from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry
 from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, bindings, found, interned_id, stored
-from cache_backends.sqlite_writer import NewRow, RowWriter
+from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, found, interned_id, new_rows, stored
+from cache_backends.sqlite_writer import RowWriter
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 from cache_backends.uses import UnwrittenUses
@@ -79,10 +79,8 @@ class SQLiteCache(CacheBackend):
 
     def _write(self, entry: StoredEntry) -> None:
         store = self._store
-        namespace = (interned_id(self.namespace), self.namespace)
-        llm_string = (interned_id(entry.llm_string), entry.llm_string)
         store.uses.forget((self.namespace, entry.digest))
-        store.writer.write(NewRow(bindings(entry, namespace[0], llm_string[0]), namespace, llm_string))
+        store.writer.write(new_rows(entry, self.namespace))
         if store.uses.are_many():
             self._flush_uses()
         if store.limits.exist and store.limits.are_due(entry.size_bytes):

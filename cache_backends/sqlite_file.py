@@ -52,7 +52,6 @@ class Schema:
     """Marks a file as ours, see https://sqlite.org/fileformat.html#application_id."""
     version: int
     statements: tuple[str, ...]
-    page_bytes: int = 4_096
     migrations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """By version: what makes a file of it one of the next version, quickly whatever it holds."""
 
@@ -334,7 +333,6 @@ class SQLiteFile(Forkable):
 
     def _make(self, connection: apsw.Connection) -> None:
         """Make the tables, or those of an older format new, in one transaction."""
-        connection.pragma("page_size", self.schema.page_bytes)  # of a file that is still empty; else it stays as it is
         connection.pragma("journal_mode", "wal")
         with in_transaction(connection):
             version = connection.pragma("user_version")

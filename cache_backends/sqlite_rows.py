@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 from hashlib import sha256
 from types import UnionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,75 +16,106 @@ from cache_backends.readable import message_prompt, single_message
 from cache_backends.sqlite_file import Schema
 from cache_backends.storage import Found, StoredEntry
 
-PAGE_BYTES = 16_384
-"""Entries of 2 kB leave half of each page empty at SQLite's own 4 kB, and a seventh at this size."""
+_ENTRIES = """
+create table entries (
+    id integer primary key,
+    namespace integer not null,
+    key blob not null,
+    created_at real not null,
+    expires_at real,
+    model_time_s real,
+    pinned integer not null default 0,
+    value blob not null,
+    unique (namespace, key)
+)
+"""
+"""What a hit reads. Two entries of usual size share a page of 4 kB, which with their prompts they would not."""
+
+_DETAILS = """
+create table details (
+    id integer primary key,
+    last_used_at real not null,
+    hits integer not null default 0,
+    size_bytes integer not null,
+    model text,
+    llm_string integer not null,
+    prompt_is_message integer not null,
+    prompt text not null
+)
+"""
+"""The rest of each entry, in narrow rows: for people, and for who was used least recently.
+
+`prompt_is_message`: the prompt is LangChain's JSON of one human message, of which only the text is kept.
+"""
+
+_REMOVE_DETAILS = """
+create trigger remove_details after delete on entries begin delete from details where id = old.id; end
+"""
 
 SCHEMA = Schema(
     content="SQLite cache",
     application_id=0x4C4C4D43,  # "LLMC"
     version=2,
-    page_bytes=PAGE_BYTES,
     statements=(
         "create table namespaces (id integer primary key, name text not null)",
         "create table llm_strings (id integer primary key, text text not null)",
-        # prompt_is_message: the prompt is LangChain's JSON of one human message, of which only the text is kept
-        # size_bytes: of prompt, parameters and answer; null in rows that the first version wrote
-        """
-        create table entries (
-            id integer primary key,
-            namespace integer not null,
-            key blob not null,
-            created_at real not null,
-            expires_at real,
-            model_time_s real,
-            last_used_at real not null,
-            hits integer not null default 0,
-            model text,
-            llm_string integer not null,
-            prompt_is_message integer not null,
-            pinned integer not null default 0,
-            size_bytes integer,
-            prompt text not null,
-            value blob not null,
-            unique (namespace, key)
-        )
-        """,
+        _ENTRIES,
+        _DETAILS,
+        _REMOVE_DETAILS,
         "create table damaged (id integer primary key, namespace integer, key blob, found_at real, value blob)",
     ),
     migrations={
         1: (
-            "alter table entries add column pinned integer not null default 0",
-            "alter table entries add column size_bytes integer",
+            "alter table entries rename to old_entries",  # one table for everything, and nothing pinned
+            _ENTRIES,
+            _DETAILS,
+            _REMOVE_DETAILS,
+            "insert into entries select id, namespace, key, created_at, expires_at, model_time_s, 0, value "
+            "from old_entries order by id",
+            "insert into details select id, last_used_at, hits, length(value) + length(cast(prompt as blob)), model, "
+            "llm_string, prompt_is_message, prompt from old_entries order by id",
+            "drop table old_entries",
         )
     },
 )
-_SIZE = "coalesce(size_bytes, length(value) + length(cast(prompt as blob)))"
-INDEX_BY_USE = f"create index if not exists entries_by_use on entries (last_used_at, {_SIZE})"
-"""Made where there are limits: it costs each store a little, and finds what to evict without reading all values."""
-MEASURE = f"select count(*), total({_SIZE}) from entries"  # noqa: S608  # put together from constants
-LEAST_RECENTLY_USED = (
-    f"select id, last_used_at, {_SIZE} from entries where not pinned order by last_used_at, id limit ?"  # noqa: S608
-)
-EVICT = "delete from entries where id = ? and last_used_at = ? and not pinned"
+
+INDEX_BY_USE = "create index if not exists details_by_use on details (last_used_at, size_bytes)"
+"""Made where there are limits: it costs each store a little."""
+MEASURE = "select count(*), total(size_bytes) from details"
+LEAST_RECENTLY_USED = """
+select details.id, last_used_at, size_bytes from details join entries using (id) where not pinned
+order by last_used_at, details.id limit ?
+"""
+EVICT = """
+delete from entries
+where id = ? and not pinned and exists (select 1 from details where details.id = entries.id and last_used_at = ?)
+"""
 DROP_EXPIRED = "delete from entries where id = ? and expires_at <= ? and not pinned"
+NOTE_USES = """
+update details set hits = hits + ?, last_used_at = max(last_used_at, ?)
+where id = (select id from entries where namespace = ? and key = ?)
+"""
 
 READ = """
 select value, created_at, iif(pinned, null, expires_at), model_time_s from entries where namespace = ? and key = ?
 """
 KNOW_NAMESPACE = "insert or ignore into namespaces values (?, ?)"
 KNOW_LLM_STRING = "insert or ignore into llm_strings values (?, ?)"
-WRITE = """
-insert into entries (namespace, key, created_at, expires_at, model_time_s, last_used_at, hits, model, llm_string,
-                     prompt_is_message, prompt, value, pinned, size_bytes)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+WRITE_ENTRY = """
+insert into entries (namespace, key, created_at, expires_at, model_time_s, pinned, value) values (?, ?, ?, ?, ?, ?, ?)
 on conflict (namespace, key) do update set
-    created_at = ?3, expires_at = ?4, model_time_s = ?5, last_used_at = ?6, hits = ?7, model = ?8, llm_string = ?9,
-    prompt_is_message = ?10, prompt = ?11, value = ?12, pinned = ?13, size_bytes = ?14
+    created_at = excluded.created_at, expires_at = excluded.expires_at, model_time_s = excluded.model_time_s,
+    pinned = excluded.pinned, value = excluded.value
+returning id
+"""
+WRITE_DETAILS = """
+insert or replace into details (id, last_used_at, hits, size_bytes, model, llm_string, prompt_is_message, prompt)
+values (?, ?, ?, ?, ?, ?, ?, ?)
 """
 WHOLE = """
 select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits, cast(model as blob),
        cast(llm_strings.text as blob), prompt_is_message, cast(prompt as blob), value, pinned
-from entries join llm_strings on llm_strings.id = entries.llm_string
+from entries join details using (id) join llm_strings on llm_strings.id = details.llm_string
 """
 WHOLE_TYPES: tuple[type | UnionType, ...] = (
     int,
@@ -127,24 +158,40 @@ def found(digest: bytes, row: tuple[Any, ...]) -> Found:
         raise CorruptEntryError(f"not JSON: {error}") from error
 
 
-def bindings(entry: StoredEntry, namespace_id: int, llm_string_id: int) -> tuple[Any, ...]:
-    """An entry as `WRITE` takes it."""
+class NewRows(NamedTuple):
+    """What `WRITE_ENTRY` takes, and `WRITE_DETAILS` after the id that it returns; the texts they refer to by number."""
+
+    entry: tuple[Any, ...]
+    details: tuple[Any, ...]
+    namespace: tuple[int, str]
+    llm_string: tuple[int, str]
+
+
+def new_rows(entry: StoredEntry, namespace: str) -> NewRows:
+    """An entry as it is written."""
     text = single_message(entry.raw_prompt)
-    return (
-        namespace_id,
-        entry.digest,
-        entry.created_at,
-        entry.expires_at,
-        entry.model_time_s,
-        entry.last_used_at,
-        entry.hits,
-        entry.model,
-        llm_string_id,
-        text is not None,
-        entry.raw_prompt if text is None else text,
-        seal(entry.key, entry.payload),
-        entry.pinned,
-        entry.size_bytes,
+    namespace_id, llm_string_id = interned_id(namespace), interned_id(entry.llm_string)
+    return NewRows(
+        (
+            namespace_id,
+            entry.digest,
+            entry.created_at,
+            entry.expires_at,
+            entry.model_time_s,
+            entry.pinned,
+            seal(entry.key, entry.payload),
+        ),
+        (
+            entry.last_used_at,
+            entry.hits,
+            entry.size_bytes,
+            entry.model,
+            llm_string_id,
+            text is not None,
+            entry.raw_prompt if text is None else text,
+        ),
+        (namespace_id, namespace),
+        (llm_string_id, entry.llm_string),
     )
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from cache_backends.limits import Limits
 from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import DROP_EXPIRED, EVICT, INDEX_BY_USE, LEAST_RECENTLY_USED, MEASURE, interned_id
+from cache_backends.sqlite_rows import (
+    DROP_EXPIRED,
+    EVICT,
+    INDEX_BY_USE,
+    LEAST_RECENTLY_USED,
+    MEASURE,
+    NOTE_USES,
+    interned_id,
+)
 from cache_backends.uses import UnwrittenUses
 
 Row = tuple[Any, ...]
@@ -25,8 +33,7 @@ def write_uses(file: SQLiteFile, uses: UnwrittenUses[tuple[str, bytes]]) -> None
         try:
             with file.transaction() as connection:
                 connection.executemany(
-                    "update entries set hits = hits + ?, last_used_at = max(last_used_at, ?) "
-                    "where namespace = ? and key = ?",
+                    NOTE_USES,
                     [(count, used_at, interned_id(namespace), digest) for (namespace, digest), count, used_at in some],
                 )
         except BaseException:
@@ -96,6 +103,8 @@ def _in_steps(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 def _delete(file: SQLiteFile, statement: str, bindings: Sequence[tuple[float, ...]]) -> int:
     with file.transaction() as connection:
-        before = connection.total_changes()
-        connection.executemany(statement, bindings)
-        return connection.total_changes() - before
+        removed = 0
+        for row in bindings:
+            connection.execute(statement, row)
+            removed += connection.changes()
+        return removed

@@ -9,22 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.sqlite_file import Connection, SQLiteFile, in_transaction
-from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE
+from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE_DETAILS, WRITE_ENTRY, NewRows
 
 
 @dataclass(slots=True, eq=False)
-class NewRow:
-    """A row to be written, and the texts that it refers to by number."""
+class _Waiting:
+    """An entry that a thread waits to be written."""
 
-    row: tuple[Any, ...]
-    namespace: tuple[int, str]
-    llm_string: tuple[int, str]
+    rows: NewRows
     written: bool = False
     error: Exception | None = None
 
@@ -34,15 +31,16 @@ class RowWriter(Forkable):
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
-        self._ready: deque[NewRow] = deque()
+        self._ready: deque[_Waiting] = deque()
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
         """The threads that wait are the parent's."""
         self._ready = deque()
 
-    def write(self, new: NewRow) -> None:
-        """Write a row, and return when it is in the file. Raises `CacheError`."""
+    def write(self, rows: NewRows) -> None:
+        """Write an entry, and return when it is in the file. Raises `CacheError`."""
+        new = _Waiting(rows)
         self._ready.append(new)
         try:
             connection = self._file.begin_writing()
@@ -71,12 +69,11 @@ class RowWriter(Forkable):
             except Exception as error:  # noqa: BLE001  # belongs to the thread whose row it is
                 new.error = error
 
-    def _write_together(self, connection: Connection, news: list[NewRow]) -> bool:
+    def _write_together(self, connection: Connection, news: list[_Waiting]) -> bool:
         try:
             with in_transaction(connection):
                 for new in news:
-                    self._make_known(connection, new)
-                    connection.writer.execute(WRITE, new.row)
+                    self._write_rows(connection, new.rows)
         except Exception:  # noqa: BLE001  # each is then written by itself, and has an error of its own
             connection.known.clear()
             return False
@@ -84,20 +81,20 @@ class RowWriter(Forkable):
             new.written = True
         return True
 
-    def _write_one(self, connection: Connection, new: NewRow) -> None:
-        if connection.known >= {new.namespace, new.llm_string}:
-            connection.writer.execute(WRITE, new.row)  # a transaction by itself
-            return
+    def _write_one(self, connection: Connection, new: _Waiting) -> None:
         try:
             with in_transaction(connection):
-                self._make_known(connection, new)
-                connection.writer.execute(WRITE, new.row)
+                self._write_rows(connection, new.rows)
         except BaseException:
             connection.known.clear()
             raise
 
-    def _make_known(self, connection: Connection, new: NewRow) -> None:
-        for text, statement in ((new.namespace, KNOW_NAMESPACE), (new.llm_string, KNOW_LLM_STRING)):
-            if text not in connection.known:
-                connection.execute(statement, text)
-                connection.known.add(text)
+    def _write_rows(self, connection: Connection, rows: NewRows) -> None:
+        if rows.namespace not in connection.known:
+            connection.execute(KNOW_NAMESPACE, rows.namespace)
+            connection.known.add(rows.namespace)
+        if rows.llm_string not in connection.known:
+            connection.execute(KNOW_LLM_STRING, rows.llm_string)
+            connection.known.add(rows.llm_string)
+        writer = connection.writer
+        writer.execute(WRITE_DETAILS, (writer.execute(WRITE_ENTRY, rows.entry).get, *rows.details))

@@ -42,7 +42,7 @@ def test_a_small_message_is_kept_as_its_text_and_parameters_once(open_sqlite: Op
         for number in range(3):
             store(cache, chat_prompt(f"Who? {number}"), "answer")
         assert cache.get(cache_key(chat_prompt("Who? 1"), LLM)) is not None
-    assert sql(path, "select prompt, prompt_is_message from entries order by id limit 1") == [("Who? 0", 1)]
+    assert sql(path, "select prompt, prompt_is_message from details order by id limit 1") == [("Who? 0", 1)]
     assert sql(path, "select count(*), max(text) from llm_strings") == [(1, LLM)]
     assert sql(path, "pragma integrity_check") == [("ok",)]
 

@@ -12,7 +12,6 @@ import pytest
 
 from cache_backends import CacheConfigError, CacheUnavailableError, SQLiteCache, cache_key
 from cache_backends.codec import seal
-from cache_backends.sqlite_rows import PAGE_BYTES
 from tests.cache_backends.answers import LLM, chat_prompt, found, look, store
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.sqlite_outside import OpenSQLite, closed_store, damaged_copies, sql
@@ -87,8 +86,8 @@ def _overwrite_all_but_the_first_page(path: Path) -> None:
     with apsw.Connection(str(path)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)")
     with open(path, "r+b") as file:
-        file.seek(PAGE_BYTES)
-        file.write(b"\xff" * (path.stat().st_size - PAGE_BYTES))
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
 
 
 def test_two_threads_that_meet_damage_set_aside_one_file(open_sqlite: OpenSQLite, path: Path) -> None:
@@ -147,14 +146,14 @@ def test_any_changed_byte_of_the_file_is_a_miss_or_the_right_answer(
         "update entries set created_at = 'yesterday'",
         "update entries set expires_at = 'tomorrow'",
         "update entries set model_time_s = x'00'",
-        "update entries set value = (select value from entries where prompt = 'other')",
+        "update entries set value = (select value from entries where id = 2)",
     ],
 )
 def test_a_changed_row_is_corrupt_and_is_set_aside(open_sqlite: OpenSQLite, path: Path, change: str) -> None:
     with open_sqlite() as cache:
         store(cache, "q", "answer")
         store(cache, "other", "other")
-    sql(path, f"{change} where prompt = 'q'")
+    sql(path, f"{change} where id = 1")
     cache = open_sqlite()
     assert look(cache, "q").outcome == "corrupt"
     assert look(cache, "q").outcome == "miss"
@@ -178,13 +177,14 @@ def test_a_row_under_another_key_is_corrupt(open_sqlite: OpenSQLite, path: Path)
 @pytest.mark.parametrize(
     "change",
     [
-        "update entries set prompt = cast(x'ff' as text)",
-        "update entries set model = cast(x'ff' as text)",
+        "update details set prompt = cast(x'ff' as text)",
+        "update details set model = cast(x'ff' as text)",
         "update llm_strings set text = cast(x'ff' as text)",
-        "update entries set hits = 'many'",
-        "update entries set last_used_at = 'then'",
+        "update details set hits = 'many'",
+        "update details set last_used_at = 'then'",
         "update entries set key = 'short'",
         "delete from llm_strings",
+        "delete from details",
     ],
 )
 def test_a_list_passes_over_a_row_it_cannot_show(open_sqlite: OpenSQLite, path: Path, change: str) -> None:

@@ -71,7 +71,7 @@ def test_a_reader_with_a_page_open_never_blocks_a_writer(
         store(cache, f"q{number}", "old")
     with reader._store.file.connection() as connection:
         connection.execute("begin")
-        rows = connection.execute("select prompt from entries order by id")
+        rows = connection.execute("select prompt from details order by id")
         first = next(rows)
         for number in range(5):
             store(cache, f"q{number}", "new")
@@ -201,7 +201,7 @@ def test_a_file_that_can_only_be_read_is_refused_with_a_sentence(
     """Root may write anywhere, so SQLite is told to open the file for reading only."""
     closed_store(open_sqlite)
     sql(path, "pragma user_version = 0", "pragma application_id = 0", "drop table entries", "drop table damaged")
-    sql(path, "drop table llm_strings", "drop table namespaces")
+    sql(path, "drop table llm_strings", "drop table namespaces", "drop table details")
 
     class ReadOnly(apsw.Connection):
         inode: int
