@@ -18,7 +18,7 @@ from tests.reliability.proof import prove_files_sound, set_aside
 from tests.reliability.workers import Worker
 
 HEADER_BYTES = 100
-PAGE_BYTES = 4096
+FIRST_PAGE_BYTES = 16_384
 STORES = 4
 """Stores of each process on the damaged file: the first ones may each meet damage once more."""
 
@@ -35,7 +35,7 @@ def _ruin(path: Path, first_byte: int) -> None:
         file.write(b"\xff" * (path.stat().st_size - first_byte))
 
 
-@pytest.mark.parametrize("first_byte", [0, HEADER_BYTES, PAGE_BYTES])
+@pytest.mark.parametrize("first_byte", [0, HEADER_BYTES, FIRST_PAGE_BYTES])
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "all at once"])
 def test_processes_that_have_a_damaged_file_open_meet_on_one_new_file(
     path: Path, first_byte: int, together: bool

@@ -16,7 +16,7 @@ from tests.cache_backends.answers import found, store
 from tests.reliability.proof import prove_files_sound, set_aside
 from tests.reliability.workers import Worker
 
-PAGE_BYTES = 4096
+SECTOR_BYTES = 4096
 HEADER_BYTES = 100
 ATTEMPTS = 4
 """Stores after which a cache on a damaged file must work again: each may meet damage once more."""
@@ -79,10 +79,11 @@ def test_any_damage_to_any_page_is_a_miss_or_the_right_answer(path: Path, part: 
     with SQLiteCache(path) as cache:
         history = _make(cache)
     whole = path.read_bytes()
+    page_bytes = int.from_bytes(whole[16:18], "big")
     tried, worked = 0, 0
-    for page in range(part, len(whole) // PAGE_BYTES, 3):
-        for place in (*range(0, HEADER_BYTES, 1 if page == 0 else 5), *range(HEADER_BYTES, PAGE_BYTES, 211)):
-            position = page * PAGE_BYTES + place
+    for page in range(part, len(whole) // page_bytes, 3):
+        for place in (*range(0, HEADER_BYTES, 1 if page == 0 else 5), *range(HEADER_BYTES, page_bytes, 311)):
+            position = page * page_bytes + place
             damaged = bytearray(whole)
             damaged[position : position + 4] = bytes(0xFF ^ byte for byte in whole[position : position + 4])
             shutil.rmtree(path.parent)
@@ -133,17 +134,17 @@ def test_a_damaged_schema_or_header_is_set_aside_too(path: Path, damage: Callabl
 
 
 def _cut(content: bytes) -> Iterator[bytes]:
-    yield from (content[:length] for length in range(0, len(content), 1111))
+    yield from (content[:length] for length in range(0, len(content), 2222))
 
 
 def _flip(content: bytes) -> Iterator[bytes]:
-    for place in range(0, len(content), 499):
+    for place in range(0, len(content), 997):
         yield content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
 
 
 def _wipe(content: bytes) -> Iterator[bytes]:
-    for place in range(0, len(content), PAGE_BYTES):
-        yield content[:place] + bytes(PAGE_BYTES) + content[place + PAGE_BYTES :]
+    for place in range(0, len(content), SECTOR_BYTES):
+        yield content[:place] + bytes(SECTOR_BYTES) + content[place + SECTOR_BYTES :]
 
 
 @pytest.mark.usefixtures("quiet")
