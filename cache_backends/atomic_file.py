@@ -46,8 +46,14 @@ def _open_temporary(file: str) -> tuple[str, int]:
             is_locked = lock_if_free(descriptor)
         except OSError:
             return temporary, descriptor  # a file system without locks, where nobody sweeps either
-        if is_locked and os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
+        try:
+            if is_locked and os.fstat(descriptor).st_nlink:
+                return temporary, descriptor
+        except OSError:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
         os.close(descriptor)  # somebody swept it in the moment before it was locked
 
 

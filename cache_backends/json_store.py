@@ -67,12 +67,11 @@ class JSONStore:
 
     def namespace_folders(self) -> list[str]:
         """The folders of all namespaces; what else lies in the folder is somebody else's."""
-        with os.scandir(self.root) as found:
-            return [
-                entry.path
-                for entry in found
-                if _NAMESPACE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
-            ]
+        return [
+            entry.path
+            for entry in _scan(self.root)
+            if _NAMESPACE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
 
     def make_folders(self, file: str, namespace: str) -> None:
         """The folders of an entry's file, and the mark of its namespace."""
@@ -206,7 +205,9 @@ def _head_of(file: str) -> bytes:
 
 def _parts(folder: str) -> list[str]:
     """The folders between a namespace's folder and its files."""
-    return [entry.path for entry in _scan(folder) if _PART.fullmatch(entry.name) and entry.is_dir()]
+    return [
+        entry.path for entry in _scan(folder) if _PART.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+    ]
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:
@@ -215,3 +216,5 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
             return list(found)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise CacheUnavailableError(f"{folder} can't be listed: {error.strerror}.") from error

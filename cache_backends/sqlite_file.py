@@ -200,7 +200,7 @@ class SQLiteFile(Forkable):
 
     def give(self, connection: Connection) -> None:
         """Give a connection back for the next to take; one to a file that was left meanwhile is closed."""
-        if connection.inode == self._inode and not self._closed:
+        if connection.inode == self._inode and not self._closed and connection.getautocommit():
             self._idle.append(connection)
         else:
             self._close_connection(connection)
