@@ -6,11 +6,12 @@ llm = ChatOpenAI(cache=open_cache("sqlite:///cache.db?ttl=1h"))
 
 from cache_backends.base import CacheBackend
 from cache_backends.counters import Counters
-from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError
+from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError, FlightTimeoutError
 from cache_backends.json_files import JSONFileCache
 from cache_backends.keys import cache_key
 from cache_backends.memory import MemoryCache
 from cache_backends.observe import Observed
+from cache_backends.one_request import OneRequest
 from cache_backends.options import parse_ttl
 from cache_backends.records import (
     CacheEntry,
@@ -22,6 +23,7 @@ from cache_backends.records import (
     Store,
     StoreStats,
 )
+from cache_backends.single_flight import Flight, SingleFlight
 from cache_backends.sqlite import SQLiteCache
 from cache_backends.urls import open_cache
 
@@ -34,13 +36,17 @@ __all__ = [
     "Counters",
     "EntryPage",
     "EntrySummary",
+    "Flight",
+    "FlightTimeoutError",
     "JSONFileCache",
     "Lookup",
     "MemoryCache",
     "Observed",
+    "OneRequest",
     "Outcome",
     "Refusal",
     "SQLiteCache",
+    "SingleFlight",
     "Store",
     "StoreStats",
     "cache_key",

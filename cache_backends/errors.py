@@ -25,3 +25,7 @@ class NotCacheableError(CacheError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class FlightTimeoutError(CacheError, TimeoutError):
+    """An equal call was in flight and took longer than one wanted to wait for it; it goes on."""

@@ -15,7 +15,9 @@ import cache_backends
 from cache_backends import CacheBackend
 
 MODULES = [module.name for module in pkgutil.walk_packages(cache_backends.__path__, "cache_backends.")]
-WITH_EXAMPLES = {"memory", "sqlite", "json_files", "keys", "options", "readable", "urls"}
+WITH_EXAMPLES = {
+    "memory", "sqlite", "json_files", "keys", "one_request", "options", "readable", "single_flight", "urls",
+}  # fmt: skip
 BACKENDS = [
     value
     for value in (getattr(cache_backends, name) for name in cache_backends.__all__)
