@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from functools import partial
+from hashlib import sha256
 from typing import Any, TypeGuard
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, Generation
 
+from cache_backends import OneRequest, SingleFlight
+from cache_backends.one_request import place_of
 from lab.failures import StoppedError, classify, detail
 from lab.measurement import FailureKind, Measurement, RequestOutcome, WhyNotStored
-from lab.models import Model
+from lab.models import LanguageModel, Model
 from lab.observed_cache import ObservedCache
 from lab.prices import Prices, estimated_tokens
 from lab.strategies import Strategy
 
 MOST_TOKENS = 1_000_000_000
 """A server that says that a request used more is not believed."""
+FLIGHTS = SingleFlight(gave_up_by=(StoppedError,))
+"""The requests in flight, one for the process: each names its store. Who stops one stops it for nobody else."""
 
 
 class _Tokens(BaseCallbackHandler):
@@ -32,13 +38,17 @@ class _Tokens(BaseCallbackHandler):
         self._stopping = stopping
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:  # noqa: ARG002  # LangChain's signature
-        if self._stopping():
-            raise StoppedError("The answer was stopped.")
+        self.stop_if_asked()
         if not isinstance(token, str) or not token:
             return
         if self.first_at is None:
             self.first_at = time.perf_counter()
         self._on_token(token)
+
+    def stop_if_asked(self) -> None:
+        """Raise `StoppedError` where the person wants no answer any more."""
+        if self._stopping():
+            raise StoppedError("The answer was stopped.")
 
 
 def ask(
@@ -55,24 +65,27 @@ def ask(
 ) -> Measurement:
     """Ask a model through a strategy and measure it. Never raises for what a model or a cache does.
 
-    With `bypass` the cache is neither asked nor filled. The model object is never changed: each request gets a copy
-    that shares its connections. `on_token` receives the answer's text as it is made (nothing on a hit).
+    With `bypass` the cache is neither asked nor filled. Equal requests that miss at the same time make one model call;
+    the others share its answer or its failure. The model object is never changed: each request gets a copy that shares
+    its connections. `on_token` receives the answer's text as it is made (nothing on a hit or where it is shared).
     """
-    observed = ObservedCache(
-        None if bypass else strategy.cache, namespace=strategy.namespace, refuse=partial(_refuse, model)
-    )
+    cache = None if bypass else strategy.cache
+    observed = ObservedCache(cache, namespace=strategy.namespace, refuse=partial(_refuse, model))
     tokens = _Tokens(on_token, stopping)
     asked_at = clock()
+    one = OneRequest(
+        observed, FLIGHTS, place=_place(model, strategy), timeout_s=None, while_waiting=tokens.stop_if_asked
+    )
     answer, error = "", None
     began = time.perf_counter()
     try:
-        result = model.runnable.model_copy(update={"cache": observed}).invoke(prompt, config={"callbacks": [tokens]})
-        answer = result if isinstance(result, str) else str(result.text)
+        with nullcontext() if cache is None else one:  # outside its block it joins no others
+            answer = _invoke(model.runnable.model_copy(update={"cache": one}), prompt, tokens)
     except Exception as failure:  # noqa: BLE001  # whatever fails is a result here
-        error = StoppedError("The answer was stopped.") if stopping() else failure
+        error = failure
     ended = time.perf_counter()
     return _measurement(
-        model, strategy, prompt, observed, prices or Prices(),
+        model, strategy, prompt, observed, one, prices or Prices(),
         asked_at=asked_at, scope=scope, bypass=bypass, answer=answer, error=error,
         total_s=ended - began,
         model_s=_model_s(observed, ended),
@@ -80,11 +93,31 @@ def ask(
     )  # fmt: skip
 
 
+def _invoke(runnable: LanguageModel, prompt: str, tokens: _Tokens) -> str:
+    try:
+        result = runnable.invoke(prompt, config={"callbacks": [tokens]})
+    except Exception:
+        tokens.stop_if_asked()  # whatever the model made of it, the person stopped it
+        raise
+    return result if isinstance(result, str) else str(result.text)
+
+
+def _place(model: Model, strategy: Strategy) -> Hashable:
+    """What equal requests have in common beside prompt and parameters.
+
+    Their key too: one that the server refuses must not fail those who have a better one.
+    """
+    store = None if strategy.cache is None else place_of(strategy.cache)
+    keys = sha256("\0".join(model.secrets).encode()).digest()
+    return store, strategy.name, strategy.namespace, model.choice.id, keys
+
+
 def _measurement(
     model: Model,
     strategy: Strategy,
     prompt: str,
     observed: ObservedCache,
+    one: OneRequest,
     prices: Prices,
     *,
     asked_at: float,
@@ -97,10 +130,12 @@ def _measurement(
     first_token_s: float | None,
 ) -> Measurement:
     lookup = observed.record
-    outcome: RequestOutcome = "bypass" if lookup is None else lookup.outcome
+    shared = one.outcome == "shared"
+    outcome: RequestOutcome = "shared" if shared else "bypass" if lookup is None else lookup.outcome
     hit = outcome == "hit"
+    avoided = hit or shared
     failure: FailureKind | None = None if error is None else classify(error)
-    input_tokens, output_tokens, estimated = _usage(observed, prompt, answer)
+    input_tokens, output_tokens, estimated = _usage(one.shared or observed.generations, prompt, answer)
     price = None if failure else prices.cost_usd(model.priced_as, input_tokens, output_tokens, model.priced_at)
     saved_s = None
     if hit and lookup is not None and lookup.model_time_s is not None:
@@ -116,17 +151,17 @@ def _measurement(
         outcome=outcome,
         total_s=total_s,
         lookup_s=None if lookup is None else lookup.elapsed_s,
-        model_s=None if hit else model_s,
+        model_s=None if avoided else model_s,
         store_s=observed.store_s,
         first_token_s=first_token_s,
         input_tokens=None if failure else input_tokens,
         output_tokens=None if failure else output_tokens,
         tokens_estimated=estimated and failure is None,
-        cost_usd=None if failure else 0.0 if hit else price,
+        cost_usd=None if failure else 0.0 if avoided else price,
         saved_s=saved_s,
-        saved_usd=price if hit else None,
+        saved_usd=price if avoided else None,
         stored=observed.stored,
-        not_stored=_why_not_stored(observed, strategy, bypass=bypass, hit=hit, failed=failure is not None),
+        not_stored=_why_not_stored(observed, strategy, outcome, bypass=bypass, failed=failure is not None),
         failure=failure,
         detail=observed.detail if error is None else detail(error, model.secrets),
         key=None if lookup is None else lookup.key,
@@ -149,9 +184,9 @@ def _model_s(observed: ObservedCache, ended: float) -> float | None:
     return (observed.store_began or ended) - observed.lookup_ended
 
 
-def _usage(observed: ObservedCache, prompt: str, answer: str) -> tuple[int, int, bool]:
+def _usage(generations: Sequence[Generation], prompt: str, answer: str) -> tuple[int, int, bool]:
     """Input and output tokens, as the server said, else estimated from the texts; and whether they are estimated."""
-    for generation in observed.generations:
+    for generation in generations:
         if isinstance(generation, ChatGeneration):
             usage = getattr(generation.message, "usage_metadata", None) or {}
             asked, answered = usage.get("input_tokens"), usage.get("output_tokens")
@@ -165,14 +200,16 @@ def _is_count(tokens: object) -> TypeGuard[int]:
 
 
 def _why_not_stored(
-    observed: ObservedCache, strategy: Strategy, *, bypass: bool, hit: bool, failed: bool
+    observed: ObservedCache, strategy: Strategy, outcome: RequestOutcome, *, bypass: bool, failed: bool
 ) -> WhyNotStored | None:
     if observed.stored:
         return None
-    if hit:
+    if outcome == "hit":
         return "hit"
     if strategy.cache is None:
         return "no_cache"
     if bypass:
         return "bypass"
+    if outcome == "shared" and not failed:
+        return "shared"
     return observed.not_stored or ("no_answer" if failed else "error")

@@ -10,6 +10,7 @@ from lab.measurement import Measurement
 
 Reason = Literal[
     "found",
+    "shared",
     "first_time",
     "expired",
     "emptied_by_restart",
@@ -39,6 +40,7 @@ def explain(measurement: Measurement, kept_before: Kept | None, emptied_at: floa
     """
     by_outcome: dict[str, Explanation] = {
         "hit": Explanation("found", measurement.entry_age_s),
+        "shared": Explanation("shared"),
         "expired": Explanation("expired", measurement.expired_for_s),
         "corrupt": Explanation("damaged"),
         "error": Explanation("cache_failed"),

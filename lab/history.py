@@ -39,7 +39,7 @@ _SCHEMA = Schema(
     version=1,
     statements=(
         f"create table measurements (id integer primary key autoincrement, {', '.join(COLUMNS)}, kept, answered_by)",
-        # answered_by: "hit" or "model" where there is an answer and the cache was asked; for medians by index alone
+        # answered_by: "hit" or "model" where one of them gave the answer and the cache was asked; for medians by index
         "create index by_answer on measurements (scope, answered_by, total_s) where answered_by is not null",
         "create index by_scope on measurements (scope)",
         "create index by_key on measurements (scope, strategy, key) where kept",
@@ -79,6 +79,8 @@ class Totals:
     lookups: int
     hits: int
     failures: int
+    shared: int
+    """Requests that were answered by the model call of an equal one."""
     median_hit_s: float | None
     median_miss_s: float | None
     """Median total time of the answers that the model had to make after the cache was asked."""
@@ -86,6 +88,11 @@ class Totals:
     saved_s: float
     saved_usd: float
     cost_usd: float
+
+    @property
+    def calls_avoided(self) -> int:
+        """Requests that were answered without a model call of their own."""
+        return self.hits + self.shared
 
     @property
     def hit_ratio(self) -> float | None:
@@ -296,12 +303,13 @@ def _totals(connection: apsw.Connection, scope: str) -> Totals:
     )
     lookups = [row for row in rows if row[0] in LOOKUPS]
     hits_answered = sum(row[2] for row in lookups if row[0] == "hit" and not row[1])
-    misses_answered = sum(row[2] for row in lookups if row[0] != "hit" and not row[1])
+    misses_answered = sum(row[2] for row in lookups if row[0] not in ("hit", "shared") and not row[1])
     return Totals(
         requests=sum(row[2] for row in rows),
         lookups=sum(row[2] for row in lookups),
         hits=sum(row[2] for row in lookups if row[0] == "hit"),
         failures=sum(row[2] for row in rows if row[1]),
+        shared=sum(row[2] for row in lookups if row[0] == "shared" and not row[1]),
         median_hit_s=_median(connection, scope, "hit", hits_answered),
         median_miss_s=_median(connection, scope, "model", misses_answered),
         misses_answered=misses_answered,
@@ -337,6 +345,6 @@ def _median(connection: apsw.Connection, scope: str, answered_by: str, count: in
 
 
 def _answered_by(measurement: Measurement) -> str | None:
-    if measurement.failure is not None or measurement.outcome not in LOOKUPS:
+    if measurement.failure is not None or measurement.outcome not in LOOKUPS or measurement.outcome == "shared":
         return None
     return "hit" if measurement.outcome == "hit" else "model"

@@ -8,8 +8,8 @@ from typing import Literal
 RequestOutcome = Literal["hit", "miss", "expired", "corrupt", "error", "bypass", "shared"]
 """How the request's lookup ended; `bypass`: the cache was not asked; `shared`: it waited for an equal request."""
 
-LOOKUPS: tuple[RequestOutcome, ...] = ("hit", "miss", "expired", "corrupt", "error")
-"""The outcomes of requests whose cache was asked."""
+LOOKUPS: tuple[RequestOutcome, ...] = ("hit", "miss", "expired", "corrupt", "error", "shared")
+"""The outcomes of requests whose cache was asked. One that was shared is among them: the cache had no answer for it."""
 
 FailureKind = Literal[
     "rate_limited",
@@ -46,10 +46,20 @@ RETRY_HELPS: frozenset[FailureKind] = frozenset(
 """The failures after which asking once more may work without changing anything."""
 
 WhyNotStored = Literal[
-    "empty", "truncated", "unfaithful", "error", "no_finish", "holds_key", "no_answer", "bypass", "hit", "no_cache"
+    "empty",
+    "truncated",
+    "unfaithful",
+    "error",
+    "no_finish",
+    "holds_key",
+    "no_answer",
+    "bypass",
+    "hit",
+    "shared",
+    "no_cache",
 ]
 """Why a request stored nothing: see `cache_backends.Refusal`; `no_finish`: the stream ended without saying so;
-`holds_key`: the answer repeats the key it was paid with."""
+`holds_key`: the answer repeats the key it was paid with; `shared`: the request that made the answer stores it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
