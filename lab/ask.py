@@ -48,7 +48,7 @@ class _Tokens(BaseCallbackHandler):
     def stop_if_asked(self) -> None:
         """Raise `StoppedError` where the person wants no answer any more."""
         if self._stopping():
-            raise StoppedError("The answer was stopped.")
+            raise StoppedError("The answer was stopped.") from None  # whatever the model made of it
 
 
 def ask(
@@ -97,7 +97,7 @@ def _invoke(runnable: LanguageModel, prompt: str, tokens: _Tokens) -> str:
     try:
         result = runnable.invoke(prompt, config={"callbacks": [tokens]})
     except Exception:
-        tokens.stop_if_asked()  # whatever the model made of it, the person stopped it
+        tokens.stop_if_asked()
         raise
     return result if isinstance(result, str) else str(result.text)
 

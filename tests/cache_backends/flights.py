@@ -1,4 +1,4 @@
-"""Calls that wait at a gate, and waiting until so many wait for them."""
+"""Calls and models that wait at a gate, and waiting until so many wait for them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 
 LONG_S = 30.0
 """A bound on waiting for what happens at once: reached only where the test fails."""
@@ -30,6 +34,25 @@ class Gated:
     async def acall(self) -> Any:
         """The same, for tasks that are not to make it."""
         return self()
+
+
+class GatedModel(BaseChatModel):
+    """A chat model whose calls go through a gate, and whose answers say how many there were."""
+
+    call: Gated
+
+    @property
+    def _llm_type(self) -> str:
+        return "gated"
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.call())])
+
+
+def gated_model(answer: Callable[[], AIMessage] | None = None) -> GatedModel:
+    call = Gated(lambda: None)
+    call.function = answer or (lambda: AIMessage(f"answer {call.count}"))
+    return GatedModel(call=call)
 
 
 def until(condition: Callable[[], bool]) -> None:

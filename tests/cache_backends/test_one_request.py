@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from langchain_core.caches import BaseCache, InMemoryCache
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, ChatResult, Generation
+from langchain_core.outputs import Generation
 from langchain_core.runnables import RunnableLambda
 
 from cache_backends import CacheBackend, FlightTimeoutError, MemoryCache, OneRequest, SingleFlight, SQLiteCache
 from tests.cache_backends.answers import LLM, chat, texts
-from tests.cache_backends.flights import LONG_S, Gated, auntil, until
+from tests.cache_backends.flights import LONG_S, GatedModel, auntil, gated_model, until
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.small_models import SmallCompletionModel
 
 MANY = 16
 QUESTION = "Who was Carl Sagan?"
-
-
-class GatedModel(BaseChatModel):
-    """A chat model whose calls go through a gate, and whose answers say how many there were."""
-
-    call: Gated
-
-    @property
-    def _llm_type(self) -> str:
-        return "gated"
-
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=self.call())])
-
-
-def gated_model(answer: Callable[[], AIMessage] | None = None) -> GatedModel:
-    call = Gated(lambda: None)
-    call.function = answer or (lambda: AIMessage(f"answer {call.count}"))
-    return GatedModel(call=call)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ ASKED_AT = 1_000_000.0
         ({"outcome": "hit", "entry_age_s": 180.0}, Explanation("found", 180.0)),
         ({"outcome": "hit", "entry_age_s": None}, Explanation("found")),
         ({"outcome": "expired", "expired_for_s": 10.0, "entry_age_s": 70.0}, Explanation("expired", 10.0)),
+        ({"outcome": "shared", "expired_for_s": 10.0}, Explanation("shared")),
         ({"outcome": "corrupt"}, Explanation("damaged")),
         ({"outcome": "error"}, Explanation("cache_failed")),
         ({"outcome": "bypass", "not_stored": "bypass"}, Explanation("bypassed")),
@@ -33,7 +34,7 @@ def test_an_outcome_has_its_reason(changes: Any, expected: Explanation) -> None:
 
 
 @pytest.mark.parametrize("failure", [kind for kind in get_args(FailureKind) if kind != "strategy_unavailable"])
-@pytest.mark.parametrize("outcome", ["miss", "expired", "corrupt", "error", "bypass"])
+@pytest.mark.parametrize("outcome", ["miss", "expired", "corrupt", "error", "bypass", "shared"])
 def test_where_there_is_no_answer_that_is_the_reason(failure: Any, outcome: Any) -> None:
     failed = measurement(outcome=outcome, failure=failure, not_stored="no_cache")
     assert explain(failed, Kept(5), 6) == Explanation("model_failed")
@@ -59,6 +60,6 @@ def test_a_miss_of_what_was_there_before_says_what_became_of_it(
 
 def test_every_reason_is_given_somewhere() -> None:
     assert set(get_args(Reason)) == {
-        "found", "first_time", "expired", "emptied_by_restart", "removed_since", "damaged", "cache_failed", "no_cache",
-        "bypassed", "model_failed", "strategy_unavailable",
+        "found", "shared", "first_time", "expired", "emptied_by_restart", "removed_since", "damaged", "cache_failed",
+        "no_cache", "bypassed", "model_failed", "strategy_unavailable",
     }  # fmt: skip

@@ -59,7 +59,7 @@ def measurements(draw: st.DrawFn) -> Measurement:
         failure="timeout" if failed else None,
         total_s=draw(st.floats(0, 100)),
         saved_s=draw(amounts) if outcome == "hit" else None,
-        saved_usd=draw(amounts) if outcome == "hit" else None,
+        saved_usd=draw(amounts) if outcome in ("hit", "shared") else None,
         cost_usd=draw(amounts),
         stored=outcome == "miss" and not failed,
     )
@@ -71,11 +71,12 @@ def expected_totals(given_: list[Measurement], scope: str) -> dict[str, Any]:
     lookups = [each for each in mine if each.outcome in LOOKUPS]
     answered = [each for each in lookups if each.failure is None]
     hits = [each.total_s for each in answered if each.outcome == "hit"]
-    misses = [each.total_s for each in answered if each.outcome != "hit"]
+    misses = [each.total_s for each in answered if each.outcome not in ("hit", "shared")]
     return {
         "requests": len(mine),
         "lookups": len(lookups),
         "hits": sum(each.outcome == "hit" for each in lookups),
+        "shared": sum(each.outcome == "shared" for each in answered),
         "failures": sum(each.failure is not None for each in mine),
         "median_hit_s": pytest.approx(statistics.median(hits)) if hits else None,
         "median_miss_s": pytest.approx(statistics.median(misses)) if misses else None,

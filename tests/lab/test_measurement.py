@@ -19,6 +19,7 @@ from tests.lab.building import measurement
         ({"outcome": "hit", "stored": False}, True, "hit"),
         ({"outcome": "expired", "stored": True}, True, "expired"),
         ({"outcome": "bypass", "stored": False}, False, "bypass"),
+        ({"outcome": "shared", "stored": False}, False, "shared"),
         ({"outcome": "miss", "stored": False, "failure": "timeout"}, False, "error"),
     ],
 )
@@ -33,4 +34,4 @@ def test_a_measurement_is_never_changed() -> None:
 
 
 def test_lookups_are_outcomes() -> None:
-    assert set(LOOKUPS) == set(get_args(RequestOutcome)) - {"bypass", "shared"}
+    assert set(LOOKUPS) == set(get_args(RequestOutcome)) - {"bypass"}

@@ -18,7 +18,7 @@ from tests.lab.building import measurement, quick_settings
 from ui import words
 from ui.demo_view import _act
 
-OF_NO_INTEREST = {"no_answer", "bypass", "hit", "no_cache"}
+OF_NO_INTEREST = {"no_answer", "bypass", "hit", "shared", "no_cache"}
 """Reasons for storing nothing that the outcome says already."""
 
 
