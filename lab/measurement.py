@@ -49,6 +49,7 @@ WhyNotStored = Literal[
     "empty",
     "truncated",
     "unfaithful",
+    "too_large",
     "error",
     "no_finish",
     "holds_key",

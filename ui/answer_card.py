@@ -126,7 +126,7 @@ def _show_times(measured: Measurement) -> None:
 
 
 def _show_savings(measured: Measurement) -> None:
-    if measured.outcome == "hit":
+    if measured.outcome == "hit" or (measured.outcome == "shared" and measured.failure is None):
         lines = []
         if measured.saved_s is not None:
             lines.append(_("**{time}** saved: the model took that long when it wrote this answer.").format(
@@ -138,7 +138,7 @@ def _show_savings(measured: Measurement) -> None:
                 ))  # fmt: skip
         if measured.saved_usd is not None:
             lines.append(_("Money saved: **{money}**").format(money=_escaped(_price(measured, measured.saved_usd))))
-        st.success(" ".join(lines) or _("The model was not asked."), icon=":material/savings:")
+        st.success(" ".join(lines) or _("No model call was paid for."), icon=":material/savings:")
         return
     parts = []
     if measured.first_token_s is not None:
@@ -196,7 +196,15 @@ def _prompt_line(prompt: str) -> str:
 
 
 def _badge_colour(outcome: str) -> str:
-    return {"hit": "blue", "miss": "orange", "expired": "yellow", "error": "red", "corrupt": "red"}.get(outcome, "gray")
+    colours = {
+        "hit": "blue",
+        "shared": "green",
+        "miss": "orange",
+        "expired": "yellow",
+        "error": "red",
+        "corrupt": "red",
+    }
+    return colours.get(outcome, "gray")
 
 
 def _escaped(text: str) -> str:

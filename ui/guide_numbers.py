@@ -10,7 +10,7 @@ from ui.numbers import count, decimal, duration
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
-OUTCOMES = ("hit", "miss", "expired", "corrupt", "error", "bypass")
+OUTCOMES = ("hit", "miss", "expired", "corrupt", "error", "bypass", "shared")
 
 
 def show_numbers() -> None:
@@ -48,6 +48,10 @@ def _outcomes() -> None:
         "corrupt": _("The stored answer was damaged and has been set aside. The model answered anew."),
         "error": _("The cache failed, or there is no answer because the model failed; the message says which."),
         "bypass": _("There was no cache to ask, because none was chosen or it was bypassed."),
+        "shared": _(
+            "The cache had no answer, but an equal request was being answered just then. This one waited for that "
+            "answer and shares it: no second call was made."
+        ),
     }
     table(
         [_("Outcome"), _("What it means")],
@@ -76,7 +80,7 @@ def _times() -> None:
                 _("How long the model took, or was waited for."),
                 _(
                     "From the end of the lookup until the whole answer is handed on to be stored, or until the request "
-                    "ends without one. A dash for a hit."
+                    "ends without one. A dash for a hit and a shared answer."
                 ),
             ],
             [
@@ -114,8 +118,9 @@ def _key_figures() -> None:
                 _("Hit ratio"),
                 _("Which part of the lookups found an answer."),
                 _(
-                    "Hits divided by lookups, with both numbers beside it. Requests whose cache was not asked don't "
-                    "count. Where there was no lookup there is a dash: that is not the same as 0 %."
+                    "Hits divided by lookups, with both numbers beside it. A shared answer counts as a lookup that is "
+                    "no hit; requests whose cache was not asked don't count. Where there was no lookup there is a "
+                    "dash: that is not the same as 0 %."
                 ),
             ],
             [
@@ -128,7 +133,7 @@ def _key_figures() -> None:
                 _("What a request usually takes when the model has to answer."),
                 _(
                     "The median of the total times of all requests that the model answered after the cache was asked; "
-                    "n says of how many."
+                    "n says of how many. Those that shared an answer are not among them."
                 ),
             ],
             [
@@ -141,10 +146,10 @@ def _key_figures() -> None:
             ],
             [
                 _("Money saved"),
-                _("What the answers that came from the cache would have cost once more."),
+                _("What the answers that needed no model call of their own would have cost."),
                 _(
-                    "For each hit, the price of the tokens of the stored answer and its prompt; added up. A model "
-                    "without a known price adds nothing."
+                    "For each hit and each shared answer, the price of the tokens of the answer and its prompt; added "
+                    "up. A model without a known price adds nothing."
                 ),
             ],
         ],

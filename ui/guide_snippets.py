@@ -20,7 +20,7 @@ class Snippet:
 
 def snippets(url: str) -> list[Snippet]:
     """The pieces for the cache that `url` names, in the order in which they are read."""
-    return [_start(url), _for_all_models(), _observe(), _limits(url), _browse()]
+    return [_start(url), _for_all_models(), _observe(), _limits(url), _share(), _browse()]
 
 
 def _start(url: str) -> Snippet:
@@ -113,6 +113,34 @@ print(limited.purge_expired())
             "Options stand in the address or are given by name. When `max_entries` is exceeded, the least recently "
             "used answers go; SQLite and JSON files look every hundredth part of the limit, so they may be over it by "
             "that."
+        ),
+        code,
+    )
+
+
+def _share() -> Snippet:
+    code = f"""\
+from cache_backends import OneRequest, SingleFlight
+
+{_comment(_("One for the whole program:"))}
+flights = SingleFlight()
+
+
+def ask(question):
+    with OneRequest(cache, flights) as one:
+        answer = llm.model_copy(update={{"cache": one}}).invoke(question)
+    print(one.outcome)
+    return answer
+
+
+print(ask(question).text)
+"""
+    return Snippet(
+        "share",
+        _("One call for equal requests at the same time"),
+        _(
+            "Of all threads and tasks that ask the same and miss, one asks the model; the others wait and get its "
+            "answer, with the outcome `shared`, or its error."
         ),
         code,
     )

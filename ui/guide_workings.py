@@ -204,7 +204,12 @@ def _sharing() -> None:
             "What one has asked, all who share the cache have. Memory is shared within one process, SQLite and JSON "
             "files by all programs of the machine that name the same file or folder. When several store the same "
             "answer at once, it ends as one whole answer."
-        )
+        ),
+        _(
+            "When several who share a cache ask this app the same at the same moment, and the cache has no answer yet, "
+            "one model call is made: the others wait for it and share its answer, or its failure. If whoever was first "
+            "stops it, the next one asks. Requests that bypass the cache are never joined."
+        ),
     )
     if laboratory().settings.sharing == "shared":
         prose(

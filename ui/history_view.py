@@ -69,6 +69,9 @@ def _show_history() -> None:
 def _show_key_figures(totals: Totals) -> None:
     """One row that answers how much faster, how much saved, on how many requests."""
     by_hits = ngettext("by {n} hit", "by {n} hits", totals.hits).format(n=count(totals.hits))
+    avoided = ngettext("by {n} call avoided", "by {n} calls avoided", totals.calls_avoided).format(
+        n=count(totals.calls_avoided)
+    )
     failed = ngettext("{n} failed", "{n} failed", totals.failures).format(n=count(totals.failures))
     figures = (
         (_("Requests"), count(totals.requests), failed),
@@ -76,7 +79,7 @@ def _show_key_figures(totals: Totals) -> None:
         (_("Median hit"), duration(totals.median_hit_s), f"n = {count(totals.hits)}"),
         (_("Median miss"), duration(totals.median_miss_s), f"n = {count(totals.misses_answered)}"),
         (_("Time saved"), duration(totals.saved_s) if totals.hits else DASH, by_hits),
-        (_("Money saved"), money(totals.saved_usd) if totals.hits else DASH, by_hits),
+        (_("Money saved"), money(totals.saved_usd) if totals.calls_avoided else DASH, avoided),
     )
     for column, (label, value, basis) in zip(st.columns(FIGURE_WIDTHS, gap="small"), figures, strict=True):
         column.metric(label, value, delta=basis, delta_color="off", delta_arrow="off", border=True)

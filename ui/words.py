@@ -67,6 +67,10 @@ def why(measurement: Measurement, explanation: Explanation) -> str:
     since = ago(explanation.ago_s) if explanation.ago_s is not None else _("some time ago")
     sentence = {
         "found": _("Found in the cache, stored {since}: the model was not asked."),
+        "shared": _(
+            "An equal question was being answered just then: this request waited for that answer and shares it, "
+            "and no second call was paid for."
+        ),
         "first_time": _("Asked for the first time with this strategy and these settings: the model had to answer."),
         "expired": _("The stored answer expired {since}: the model had to answer again."),
         "emptied_by_restart": _("Memory was emptied by the restart {since}: the model had to answer again."),
@@ -92,6 +96,7 @@ def not_stored(reason: WhyNotStored | None) -> str | None:
         "no_finish": _("It was not stored, because the connection ended before the answer did."),
         "holds_key": _("It was not stored, because it repeats the API key."),
         "unfaithful": _("It was not stored, because it would not come back exactly as it is."),
+        "too_large": _("It was not stored, because it is larger than all that the cache may hold."),
         "error": _("It could not be stored."),
     }.get(reason or "")
 
