@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cache_backends.sqlite_file import BUSY_TIMEOUT_MS
+from cache_backends.sqlite_file import BUSY_TIMEOUT_S
 from cache_backends.urls import SCHEMES
 from lab.settings import StrategySettings
 from ui.language import _
@@ -104,7 +104,7 @@ def sqlite() -> Kind:
         limits=_(
             "One machine. Answers are stored one after the other: one that waits more than {seconds} seconds for its "
             "turn is not stored. A power cut may take the newest ones."
-        ).format(seconds=count(BUSY_TIMEOUT_MS // 1000)),
+        ).format(seconds=count(int(BUSY_TIMEOUT_S))),
     )
 
 
