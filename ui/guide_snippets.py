@@ -128,7 +128,7 @@ flights = SingleFlight()
 
 def ask(question):
     with OneRequest(cache, flights) as one:
-        answer = llm.model_copy(update={{"cache": one}}).invoke(question)
+        answer = llm.model_copy(update=dict(cache=one)).invoke(question)
     print(one.outcome)
     return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lab.measurement import Measurement
 from lab.models import LanguageModel, Model, ModelChoice
 from lab.settings import EndpointSettings, Settings, SimulatedSettings
 from lab.simulated import SimulatedChatModel
+from tests.cache_backends.flights import LONG_S
 from tests.openai_server import OpenAIServer
 
 OURS = ("memory", "sqlite", "json")
@@ -72,6 +74,22 @@ def simulated(seed: int | None = None, **others: Any) -> Model:
 def as_model(runnable: LanguageModel, temperature: float = 0.7, **others: Any) -> Model:
     """Any LangChain model as one of the laboratory's."""
     return Model(ModelChoice("simulated", "simulated", None), temperature, runnable, "gpt-4o-mini", **others)
+
+
+class Gate:
+    """In place of the simulated model's waiting: counts its calls and lets them through once it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.threads: set[int] = set()
+
+    def __call__(self, seconds: float) -> None:
+        self.threads.add(threading.get_ident())
+        assert self.opened.wait(LONG_S)
+
+    @property
+    def calls(self) -> int:
+        return len(self.threads)
 
 
 class ToldChat(BaseChatModel):

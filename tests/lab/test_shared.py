@@ -20,7 +20,7 @@ from lab.models import Model
 from lab.prices import Prices
 from lab.strategies import NO_CACHE, Strategies, Strategy
 from tests.cache_backends.flights import LONG_S, GatedModel, gated_model, until
-from tests.lab.building import CACHES, OURS, SAGAN, as_model, simulated
+from tests.lab.building import CACHES, OURS, SAGAN, Gate, as_model, simulated
 
 MANY = 16
 NAMESPACE = "shared:simulated"
@@ -30,22 +30,6 @@ NAMESPACE = "shared:simulated"
 def _none_is_left_in_flight() -> Iterator[None]:
     yield
     assert FLIGHTS.in_flight == 0
-
-
-class Gate:
-    """In place of the simulated model's waiting: counts its calls and lets them through once it is opened."""
-
-    def __init__(self) -> None:
-        self.opened = threading.Event()
-        self.threads: set[int] = set()
-
-    def __call__(self, seconds: float) -> None:
-        self.threads.add(threading.get_ident())
-        assert self.opened.wait(LONG_S)
-
-    @property
-    def calls(self) -> int:
-        return len(self.threads)
 
 
 def gated(answer: Callable[[], AIMessage] | None = None) -> tuple[Model, GatedModel]:

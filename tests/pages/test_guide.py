@@ -169,6 +169,7 @@ def test_the_programs_run_as_they_stand(
     assert printed["for_all_models"] == [first]
     assert printed["observe"][0].startswith("hit ")
     assert printed["limits"][-1] == "0"
+    assert printed["share"] == ["hit", first]
     assert first in "\n".join(printed["browse"])
     with open_cache(EMBEDDED_URLS[strategy]) as cache:
         assert cache.stats().entries == 0, "the last program clears the cache"
@@ -201,7 +202,7 @@ def test_every_option_of_open_cache_is_explained(read: Callable[..., Visitor]) -
 
 def test_every_outcome_of_a_lookup_is_explained(read: Callable[..., Visitor]) -> None:
     outcomes = tables(read("numbers"))[0]
-    assert len(outcomes) == len({*get_args(Outcome), "bypass"})
+    assert len(outcomes) == len({*get_args(Outcome), "bypass", "shared"})
     assert "Damaged" in first_column(outcomes)
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
+from lab.ask import FLIGHTS
+from lab.laboratory import Request
+from tests.cache_backends.flights import LONG_S, until
+from tests.lab.building import Gate
 from tests.openai_server import OpenAIServer
 from tests.pages.conftest import Configure, Visit
+from ui.session import laboratory
 
 SAGAN = "Who was Carl Sagan?"
 STRATEGIES = ("memory", "sqlite", "json", "langchain-memory")
@@ -20,6 +28,43 @@ def test_shared_an_answer_of_one_visitor_is_a_hit_for_the_other(visit: Visit, st
     assert other.answer == one.answer
     assert other.figure("Requests") == "2"
     assert "All visitors of this app share its caches and its history." in one.text
+
+
+@pytest.mark.parametrize(
+    ("locale", "says", "outcome", "avoided"),
+    [
+        ("en-US", "this request waited for that answer and shares it", "Shared", "by 1 call avoided"),
+        ("pt-BR", "esta requisição esperou por essa resposta e a compartilha", "Compartilhado", "em 1 chamada evitada"),
+    ],
+)
+def test_shared_who_asks_what_is_being_answered_waits_and_pays_nothing(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, locale: str, says: str, outcome: str, avoided: str
+) -> None:
+    gate, visitor = Gate(), visit(locale=locale)
+    model = laboratory().models.get("simulated", 0.7)
+    gated = replace(model, runnable=model.runnable.model_copy(update={"sleep": gate}))
+    monkeypatch.setattr(laboratory().models, "get", lambda *_: gated)
+
+    def release() -> None:
+        until(lambda: FLIGHTS.waiting == 1)
+        gate.opened.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(laboratory().answer, Request(prompt=SAGAN, strategy="memory", model_id="simulated"))
+        until(lambda: gate.calls == 1)
+        released = pool.submit(release)
+        visitor.ask(SAGAN)
+        released.result(LONG_S)
+        measured = other.result(LONG_S).measurement
+    assert visitor.outcome == "shared"
+    assert measured.answer.split("\n")[0] in visitor.answer
+    assert visitor.measurement.saved_usd == measured.cost_usd
+    assert says in visitor.text
+    assert visitor.at.success[0].value.count("US") == 1
+    assert outcome in set(visitor.at.dataframe[0].value["outcome"])
+    (money,) = [metric for metric in visitor.at.metric if metric.delta == avoided]
+    assert money.value != "–"
+    visitor.assert_sound()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
