@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -14,6 +16,14 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 LONG_S = 30.0
 """A bound on waiting for what happens at once: reached only where the test fails."""
 LOOK_S = 0.001
+
+
+@pytest.fixture(autouse=True)
+def hang_guard() -> Iterator[None]:
+    """Ends a run in which threads wait for each other for ever, and shows where."""
+    faulthandler.dump_traceback_later(4 * LONG_S, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 class Gated:

@@ -16,11 +16,12 @@ from langchain_core.runnables import RunnableLambda
 
 from cache_backends import CacheBackend, FlightTimeoutError, MemoryCache, OneRequest, SingleFlight, SQLiteCache
 from tests.cache_backends.answers import LLM, chat, texts
-from tests.cache_backends.flights import LONG_S, GatedModel, auntil, gated_model, until
+from tests.cache_backends.flights import LONG_S, GatedModel, auntil, gated_model, hang_guard, until
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.small_models import SmallCompletionModel
 
 MANY = 16
+__all__ = ["hang_guard"]
 QUESTION = "Who was Carl Sagan?"
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from cache_backends import CacheError, Flight, FlightTimeoutError, SingleFlight
-from cache_backends.single_flight import party
-from tests.cache_backends.flights import LONG_S, Gated, auntil, until
+from cache_backends.single_flight import Leading, _party, party
+from tests.cache_backends.flights import LONG_S, Gated, auntil, hang_guard, until
 from tests.cache_backends.processes import in_child
 
 MANY = 16
+__all__ = ["hang_guard"]
 
 
 class GaveUpError(Exception):
@@ -290,6 +291,14 @@ def test_a_call_that_asks_its_own_key_makes_it_at_once(flights: SingleFlight) ->
     assert is_quiet(flights)
 
 
+def test_a_call_made_beside_its_equal_lands_for_nobody_else(flights: SingleFlight) -> None:
+    call = Gated(lambda: [flights.run("key", lambda: "inner").value, "outer"])
+    asked = in_threads(flights, call, n=3)
+    call.gate.set()
+    assert [each.result(LONG_S).value for each in asked] == [["inner", "outer"]] * 3
+    assert is_quiet(flights)
+
+
 async def test_a_task_that_asks_its_own_key_makes_the_call_at_once(flights: SingleFlight) -> None:
     async def inner() -> str:
         return "inner"
@@ -315,6 +324,50 @@ def test_two_that_would_wait_for_each_other_do_not(flights: SingleFlight) -> Non
         found = list(pool.map(ask, ["a", "b"], ["b", "a"]))
     assert found in (["a for b", "a for b"], ["b for a", "b for a"])  # one waited, the other went ahead
     assert is_quiet(flights)
+
+
+def test_who_waited_once_can_be_waited_for(flights: SingleFlight) -> None:
+    led = threading.Event()
+
+    def first() -> Any:
+        with party():
+            waited = flights.join("first")
+            leading = flights.join("second")
+            assert isinstance(leading, Leading)
+            led.set()
+            until(lambda: flights.waiting == 1)
+            leading.land("second")
+            return waited
+
+    def second() -> Any:
+        with party():
+            leading = flights.join("first")
+            assert isinstance(leading, Leading)
+            others = pool.submit(first)
+            until(lambda: flights.waiting == 1)
+            leading.land("first")
+            assert led.wait(LONG_S)
+            return flights.join("second"), others.result(LONG_S)
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = pool.submit(second).result(LONG_S)
+    assert [isinstance(end, Flight) and end.value for end in ends] == ["second", "first"]
+
+
+def test_work_that_is_over_is_no_part_of_what_it_began(flights: SingleFlight) -> None:
+    """Else a worker that begins its successor would drag a chain behind it that grows for ever."""
+
+    def depth() -> int:
+        now = _party.get()
+        return 0 if now is None else len(list(now.line()))
+
+    def successor(context: contextvars.Context) -> contextvars.Context:
+        return context.run(lambda: flights.run("work", contextvars.copy_context).value)
+
+    context = contextvars.copy_context()
+    for _ in range(5):
+        context = successor(context)
+        assert context.run(depth) == 1
 
 
 def test_a_call_inside_another_waits_for_an_equal_one(flights: SingleFlight) -> None:

@@ -19,10 +19,11 @@ from lab.measurement import Measurement
 from lab.models import Model
 from lab.prices import Prices
 from lab.strategies import NO_CACHE, Strategies, Strategy
-from tests.cache_backends.flights import LONG_S, GatedModel, gated_model, until
+from tests.cache_backends.flights import LONG_S, GatedModel, gated_model, hang_guard, until
 from tests.lab.building import CACHES, OURS, SAGAN, Gate, as_model, simulated
 
 MANY = 16
+__all__ = ["hang_guard"]
 NAMESPACE = "shared:simulated"
 
 
@@ -124,23 +125,24 @@ def test_who_bypasses_does_not_wait_for_one_who_does_not(strategies: Strategies)
     assert results(asked)[0].outcome == "miss"
 
 
-def test_requests_that_differ_in_anything_are_not_joined(strategies: Strategies, tmp_path: Any) -> None:
-    gate = Gate()
-    model, strategy = simulated(sleep=gate), strategies.get("memory", NAMESPACE)
-    asked = all_at_once(lambda: ask(model, strategy, SAGAN), n=1)
+DIFFERENT: dict[str, Callable[[Strategies, Strategy], Measurement]] = {
+    "namespace": lambda all_, _: ask(simulated(), all_.get("memory", "session-1:simulated"), SAGAN),
+    "strategy": lambda all_, _: ask(simulated(), all_.get("json", NAMESPACE), SAGAN),
+    "LangChain's": lambda all_, _: ask(simulated(), all_.get("langchain-memory", NAMESPACE), SAGAN),
+    "model": lambda _, here: ask(replace(simulated(), choice=replace(simulated().choice, id="another")), here, SAGAN),
+    "key": lambda _, here: ask(replace(simulated(), secrets=("sk-other",)), here, SAGAN),
+    "parameters": lambda _, here: ask(simulated(temperature=0.1), here, SAGAN),
+    "prompt": lambda _, here: ask(simulated(), here, "Who was Marie Curie?"),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_requests_that_differ_are_not_joined(what: str, strategies: Strategies) -> None:
+    gate, strategy = Gate(), strategies.get("memory", NAMESPACE)
+    asked = all_at_once(lambda: ask(simulated(sleep=gate), strategy, SAGAN), n=1)
     until(lambda: gate.calls == 1)
-    quick = simulated()
-    others = {
-        "namespace": ask(quick, strategies.get("memory", "session-1:simulated"), SAGAN),
-        "strategy": ask(quick, strategies.get("json", NAMESPACE), SAGAN),
-        "langchain's": ask(quick, strategies.get("langchain-memory", NAMESPACE), SAGAN),
-        "model": ask(replace(quick, choice=replace(quick.choice, id="another")), strategy, SAGAN),
-        "key": ask(replace(quick, secrets=("sk-other",)), strategy, SAGAN),
-        "parameters": ask(simulated(temperature=0.1), strategy, SAGAN),
-        "prompt": ask(quick, strategy, "Who was Marie Curie?"),
-    }
-    assert {what: each.failure for what, each in others.items()} == dict.fromkeys(others)
-    assert "shared" not in {each.outcome for each in others.values()}
+    other = DIFFERENT[what](strategies, strategy)
+    assert (other.outcome, other.failure) == ("miss", None)
     gate.opened.set()
     assert results(asked)[0].failure is None
 
