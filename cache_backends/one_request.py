@@ -13,8 +13,9 @@ from langchain_core.outputs import Generation
 
 from cache_backends.base import CacheBackend
 from cache_backends.keys import cache_key
+from cache_backends.party import party
 from cache_backends.records import Lookup, Outcome
-from cache_backends.single_flight import Flight, Leading, SingleFlight, party
+from cache_backends.single_flight import Flight, Leading, SingleFlight
 
 
 class OneRequest(BaseCache):

@@ -9,15 +9,14 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from cache_backends.errors import FlightTimeoutError
 from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.party import Party, current_party, party
 
 T = TypeVar("T")
 
@@ -97,7 +96,7 @@ class SingleFlight(Forkable):
         `LOOK_EVERY_S`, and what it raises ends the waiting. Raises as `run` does.
         """
         patience = _Patience(timeout_s, while_waiting)
-        mine = _current_party() or Party(None)
+        mine = current_party() or Party(None)
         while True:
             call, leading = self._board(key, mine, patience)
             if leading is not None:
@@ -116,7 +115,7 @@ class SingleFlight(Forkable):
     ) -> Flight[Any] | Leading:
         """`join` that does not block the event loop."""
         patience = _Patience(timeout_s, while_waiting)
-        mine = _current_party() or Party(None)
+        mine = current_party() or Party(None)
         while True:
             call, leading = self._board(key, mine, patience)
             if leading is not None:
@@ -222,51 +221,6 @@ class Leading:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.leave(error)
-
-
-class Party:
-    """A piece of work that leads flights; while any part of it waits, they do. Parties nest as the work does."""
-
-    __slots__ = ("over", "waits_for", "within")
-
-    def __init__(self, within: Party | None) -> None:
-        self.within = within
-        self.waits_for: list[Party] = []
-        self.over = False
-
-    def line(self) -> Iterator[Party]:
-        """This party and all that it is part of."""
-        each: Party | None = self
-        while each is not None:
-            yield each
-            each = each.within
-
-    def hangs_on(self, others: list[Party]) -> bool:
-        """Whether this party is one of the others or waits, over however many, for one of them."""
-        return self in others or any(each.hangs_on(others) for each in self.waits_for)
-
-
-_party: ContextVar[Party | None] = ContextVar("cache_backends_party", default=None)
-"""A context variable, since tasks and LangChain's threads work for whoever started them in a copy of its context."""
-
-
-@contextmanager
-def party() -> Iterator[None]:
-    """What is led inside the block, by its threads and tasks too, belongs together: none of it waits for another."""
-    before = _party.get()
-    mine = Party(_current_party())
-    _party.set(mine)
-    try:
-        yield
-    finally:
-        mine.over = True
-        _party.set(before)  # no reset by token: a generator may be closed in another context
-
-
-def _current_party() -> Party | None:
-    """The innermost party that is not over: a task may outlive the block that it was started in."""
-    mine = _party.get()
-    return None if mine is None else next((each for each in mine.line() if not each.over), None)
 
 
 @dataclass(frozen=True, slots=True)

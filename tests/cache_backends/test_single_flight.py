@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cache_backends import CacheError, Flight, FlightTimeoutError, SingleFlight
-from cache_backends.single_flight import Leading, _party, party
+from cache_backends.party import current_party, party
+from cache_backends.single_flight import Leading
 from tests.cache_backends.flights import LONG_S, Gated, auntil, hang_guard, until
 from tests.cache_backends.processes import in_child
 
@@ -358,8 +359,10 @@ def test_work_that_is_over_is_no_part_of_what_it_began(flights: SingleFlight) ->
     """Else a worker that begins its successor would drag a chain behind it that grows for ever."""
 
     def depth() -> int:
-        now = _party.get()
-        return 0 if now is None else len(list(now.line()))
+        with party():
+            now = current_party()
+            assert now is not None
+            return len(list(now.line()))
 
     def successor(context: contextvars.Context) -> contextvars.Context:
         return context.run(lambda: flights.run("work", contextvars.copy_context).value)
