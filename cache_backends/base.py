@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -84,7 +85,7 @@ class CacheBackend(BaseCache, Storage):
         self.clock = clock
         self.counters = Counters()
         self._identity = object()
-        self._asked_at: dict[tuple[str, bytes], float] = {}
+        self._asked_at: dict[tuple[int, str, bytes], float] = {}
         self._is_view = False
 
     # LangChain's contract
@@ -127,13 +128,18 @@ class CacheBackend(BaseCache, Storage):
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store all generations of one request, replacing what was there; not what is empty, cut off or unfaithful."""
+        self._update(prompt, llm_string, return_val, _caller())
+
+    def _update(self, prompt: str, llm_string: str, return_val: Sequence[Generation], caller: int) -> None:
         started = time.perf_counter()
         digest: bytes | None = None
         refusal: Refusal | None = None
         error: Exception | None = None
         try:
             digest = request_digest(prompt, llm_string)
-            self._write(self._new_entry(digest, prompt, llm_string, list(return_val), started))
+            asked_at = self._asked_at.pop((caller, self.namespace, digest), None)
+            model_time_s = None if asked_at is None else started - asked_at
+            self._write(self._new_entry(digest, prompt, llm_string, list(return_val), model_time_s))
         except NotCacheableError as not_cacheable:
             refusal, error = not_cacheable.reason, not_cacheable  # type: ignore[assignment]
             self.counters.count_uncacheable()
@@ -165,7 +171,7 @@ class CacheBackend(BaseCache, Storage):
         if self.writes_inline:
             self.update(prompt, llm_string, return_val)
         else:
-            await asyncio.to_thread(self.update, prompt, llm_string, return_val)
+            await asyncio.to_thread(self._update, prompt, llm_string, return_val, _caller())
 
     async def aclear(self, **kwargs: Any) -> None:
         """`clear`, off the event loop where it may wait for a disk or a lock."""
@@ -330,12 +336,11 @@ class CacheBackend(BaseCache, Storage):
     # Steps of lookup, update and purge
 
     def _new_entry(
-        self, digest: bytes, prompt: str, llm_string: str, generations: list[Generation], now_s: float
+        self, digest: bytes, prompt: str, llm_string: str, generations: list[Generation], model_time_s: float | None
     ) -> StoredEntry:
         refuse_what_is_not_worth_keeping(generations, store_truncated=self.store_truncated)
         payload = codec.encode(generations)
         _refuse_lone_surrogates(prompt, llm_string)
-        asked_at = self._asked_at.pop((self.namespace, digest), None)
         created_at = self.clock()
         parameters = readable_parameters(llm_string)
         entry = StoredEntry(
@@ -343,7 +348,7 @@ class CacheBackend(BaseCache, Storage):
             payload=payload,
             created_at=created_at,
             expires_at=None if self.ttl_s is None else created_at + self.ttl_s,
-            model_time_s=None if asked_at is None else now_s - asked_at,
+            model_time_s=model_time_s,
             model=parameters.model,
             raw_prompt=prompt,
             llm_string=parameters.llm_string,
@@ -360,7 +365,7 @@ class CacheBackend(BaseCache, Storage):
         if len(asked_at) >= REMEMBERED_MISSES:
             with contextlib.suppress(StopIteration, KeyError, RuntimeError):
                 del asked_at[next(iter(asked_at))]
-        asked_at[self.namespace, digest] = ended
+        asked_at[_caller(), self.namespace, digest] = ended
 
     def _try_to_set_aside(self, digest: bytes | None, corrupt: CorruptEntryError) -> None:
         if digest is None:
@@ -370,6 +375,15 @@ class CacheBackend(BaseCache, Storage):
             self._set_aside(digest)
         except Exception as error:  # noqa: BLE001  # the lookup is a miss either way
             logger.warning("the damaged entry %s could not be set aside: %s", digest.hex(), redact(str(error)))
+
+
+def _caller() -> int:
+    """The task or thread that asks a model: it looks up, then stores, and others may do the same at the same time."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs here
+        task = None
+    return threading.get_ident() if task is None else id(task)
 
 
 def _refuse_lone_surrogates(*texts: str) -> None:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from cache_backends import json_format
-from cache_backends.atomic_file import write_atomically
 from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
@@ -86,23 +85,19 @@ class JSONFileCache(CacheBackend):
         if content is None:
             return None
         try:
-            return json_format.found(json_format.from_bytes(key, content))
+            return json_format.found(json_format.from_bytes(key, content), self.namespace)
         except CorruptEntryError:
             again = _content(file)  # somebody may have been changing its first lines in this moment
             if again is None or again == content:
                 raise
-            return json_format.found(json_format.from_bytes(key, again))
+            return json_format.found(json_format.from_bytes(key, again), self.namespace)
 
     def _write(self, entry: StoredEntry) -> None:
         file = self._file(entry.key)
         content = json_format.to_bytes(entry, self.namespace)
         self._store.uses.forget(file)
         with _reporting(file):
-            try:
-                write_atomically(file, content, used_at=entry.last_used_at)
-            except FileNotFoundError:
-                self._store.make_folders(file, self.namespace)
-                write_atomically(file, content, used_at=entry.last_used_at)
+            self._store.write(file, content, self.namespace, entry.last_used_at)
         if self._store.uses.are_many():
             self._store.write_uses()
         if self._limits.exist and self._limits.are_due(len(content)):
@@ -117,7 +112,9 @@ class JSONFileCache(CacheBackend):
         file = self._file(key)
         try:
             seen = os.lstat(file)
-            self._whole(key)
+            whole = self._whole(key)
+            if whole is not None:
+                json_format.found(whole.document, self.namespace)
         except FileNotFoundError:
             return
         except CorruptEntryError:
@@ -151,9 +148,7 @@ class JSONFileCache(CacheBackend):
         return purged
 
     def _clear(self) -> None:
-        for file in entry_files(self._folder()):
-            with _reporting(file), contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                os.unlink(file)
+        self._open_store().clear(self.namespace)
 
     def _entry(self, digest: bytes) -> CacheEntry | None:
         key = digest.hex()

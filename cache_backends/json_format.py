@@ -129,9 +129,14 @@ def from_bytes(key: str, content: bytes) -> Document:
         raise CorruptEntryError(f"not JSON: {error}") from error
 
 
-def found(document: Document) -> Found:
-    """What a lookup needs of a document. Raises `CorruptEntryError` where a field has the wrong type."""
+def found(document: Document, namespace: str) -> Found:
+    """What a lookup needs of a document.
+
+    Raises `CorruptEntryError` where a field has the wrong type, and where somebody put another namespace's file here.
+    """
     fields = document.fields
+    if fields.get("namespace") != namespace:
+        raise CorruptEntryError("the file of another namespace")
     return Found(
         fields.get("generations"),
         _number(fields, "created_at"),

@@ -4,6 +4,7 @@
     folder/<hash of the namespace>/namespace.json           the namespace's name
     folder/<hash of the namespace>/ab/abcdef….json          an entry, by its key
     folder/<hash of the namespace>/ab/abcdef….json.damaged  one that was set aside
+    folder/<hash of the namespace>.1a2b3c4d.cleared         a namespace that is being removed
 
 Paths are text: joining them as `Path` takes as long as reading a file.
 """
@@ -31,7 +32,12 @@ from cache_backends.uses import MOST_NOTED, UnwrittenUses
 MARKER = "llm-cache.json"
 NAMESPACE_MARKER = "namespace.json"
 _NAMESPACE, _PART = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{2}")
+_OURS = re.compile(r"[0-9a-f]{64}\.json(\..+)?")
+CLEARED_SUFFIX = ".cleared"
+_CLEARED = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{8}\.cleared")
 _ENTRY = re.compile(r"[0-9a-f]{64}\.json")
+TRIES = 20
+"""How often a file is written again after its folder was cleared away."""
 _HEAD_BYTES = json_format.BODY_OFFSET + 100
 
 
@@ -73,7 +79,29 @@ class JSONStore:
             if _NAMESPACE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
         ]
 
-    def make_folders(self, file: str, namespace: str) -> None:
+    def clear(self, namespace: str) -> None:
+        """Remove a namespace in one step, by giving its folder another name; then its files, at leisure."""
+        folder = f"{self.root}/{namespace_folder(namespace)}"
+        cleared = f"{folder}.{secrets.token_hex(4)}{CLEARED_SUFFIX}"
+        try:
+            os.rename(folder, cleared)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise CacheUnavailableError(f"{folder} can't be cleared: {error.strerror}.") from error
+        _remove_cleared(cleared)
+
+    def write(self, file: str, content: bytes, namespace: str, last_used_at: float) -> None:
+        """Write an entry's file, making its folders where they are missing: others may clear the namespace meanwhile."""
+        for _ in range(TRIES):
+            try:
+                return write_atomically(file, content, used_at=last_used_at)
+            except FileNotFoundError:
+                with contextlib.suppress(FileNotFoundError):
+                    self._make_folders(file, namespace)
+        return write_atomically(file, content, used_at=last_used_at)
+
+    def _make_folders(self, file: str, namespace: str) -> None:
         """The folders of an entry's file, and the mark of its namespace."""
         part = os.path.dirname(file)
         folder = os.path.dirname(part)
@@ -120,6 +148,9 @@ class JSONStore:
             write_atomically(marker, orjson.dumps({"kind": "LLM answers as JSON files", "format": json_format.FORMAT}))
 
     def _sweep(self) -> None:
+        for entry in _scan(self.root):
+            if _CLEARED.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                _remove_cleared(entry.path)
         for folder in (self.root, *self.namespace_folders()):
             sweep(folder)
             for part in _parts(folder):
@@ -174,6 +205,23 @@ def overwrite_start(file: str, seen: os.stat_result, start: bytes) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _remove_cleared(folder: str) -> None:
+    """Remove what is ours in a folder that was cleared, and the folder unless something else lies in it.
+
+    Whatever can't be removed now is tried again when the store is opened.
+    """
+    with contextlib.suppress(OSError, CacheUnavailableError):
+        for part in _parts(folder):
+            for entry in _scan(part):
+                if _OURS.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+            with contextlib.suppress(OSError):  # something else lies in it
+                os.rmdir(part)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{folder}/{NAMESPACE_MARKER}")
+        os.rmdir(folder)
 
 
 def _used_files(folders: list[str]) -> Iterator[Used]:

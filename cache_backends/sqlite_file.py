@@ -52,6 +52,8 @@ class Schema:
     """Marks a file as ours, see https://sqlite.org/fileformat.html#application_id."""
     version: int
     statements: tuple[str, ...]
+    probes: tuple[str, ...] = ()
+    """Queries that name every table and column in use: a file of ours that can't answer them is damaged."""
     migrations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """By version: what makes a file of it one of the next version, quickly whatever it holds."""
 
@@ -287,6 +289,7 @@ class SQLiteFile(Forkable):
             connection.reader, connection.writer = connection.cursor(), connection.cursor()
             connection.known = set()
             self._check_format(connection)
+            self._probe(connection)
             connection.execute("pragma synchronous = normal")
             connection.execute(f"pragma cache_size = {-PAGE_CACHE_KIB}")
         except BaseException:
@@ -312,11 +315,26 @@ class SQLiteFile(Forkable):
             if not self._is_made(connection):
                 self._make(connection)
 
+    def _probe(self, connection: apsw.Connection) -> None:
+        """Find the damage in a file of ours that SQLite takes for something else. Raises `apsw.CorruptError`."""
+        if connection.readonly("main") and os.access(self.path, os.W_OK):
+            raise apsw.CorruptError("its header says that it can't be written")
+        for probe in self.schema.probes:
+            try:
+                connection.execute(probe).fetchall()
+            except apsw.SQLError as error:
+                raise apsw.CorruptError(str(error)) from error
+
     def _is_made(self, connection: apsw.Connection) -> bool:
         """Whether the file holds this schema; False where it is empty. Refuses what is not ours to write to."""
         connection.execute("begin")  # one view of all three: another process may be making the tables just now
         application_id, version = connection.pragma("application_id"), connection.pragma("user_version")
-        is_empty = not connection.execute("select count(*) from sqlite_schema").get
+        try:
+            is_empty = not connection.execute("select count(*) from sqlite_schema").get
+        except apsw.SQLError as error:
+            if application_id == self.schema.application_id:
+                raise apsw.CorruptError(str(error)) from error
+            raise
         connection.execute("commit")
         if (application_id, version) == (self.schema.application_id, self.schema.version):
             return True

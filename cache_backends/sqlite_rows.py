@@ -52,33 +52,6 @@ _REMOVE_DETAILS = """
 create trigger remove_details after delete on entries begin delete from details where id = old.id; end
 """
 
-SCHEMA = Schema(
-    content="SQLite cache",
-    application_id=0x4C4C4D43,  # "LLMC"
-    version=2,
-    statements=(
-        "create table namespaces (id integer primary key, name text not null)",
-        "create table llm_strings (id integer primary key, text text not null)",
-        _ENTRIES,
-        _DETAILS,
-        _REMOVE_DETAILS,
-        "create table damaged (id integer primary key, namespace integer, key blob, found_at real, value blob)",
-    ),
-    migrations={
-        1: (
-            "alter table entries rename to old_entries",  # one table for everything, and nothing pinned
-            _ENTRIES,
-            _DETAILS,
-            _REMOVE_DETAILS,
-            "insert into entries select id, namespace, key, created_at, expires_at, model_time_s, 0, value "
-            "from old_entries order by id",
-            "insert into details select id, last_used_at, hits, length(value) + length(cast(prompt as blob)), model, "
-            "llm_string, prompt_is_message, prompt from old_entries order by id",
-            "drop table old_entries",
-        )
-    },
-)
-
 INDEX_BY_USE = "create index if not exists details_by_use on details (last_used_at, size_bytes)"
 """Made where there are limits: it costs each store a little."""
 MEASURE = "select count(*), total(size_bytes) from details"
@@ -117,6 +90,39 @@ select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits
        cast(llm_strings.text as blob), prompt_is_message, cast(prompt as blob), value, pinned
 from entries join details using (id) join llm_strings on llm_strings.id = details.llm_string
 """
+SCHEMA = Schema(
+    content="SQLite cache",
+    application_id=0x4C4C4D43,  # "LLMC"
+    version=2,
+    statements=(
+        "create table namespaces (id integer primary key, name text not null)",
+        "create table llm_strings (id integer primary key, text text not null)",
+        _ENTRIES,
+        _DETAILS,
+        _REMOVE_DETAILS,
+        "create table damaged (id integer primary key, namespace integer, key blob, found_at real, value blob)",
+    ),
+    probes=(
+        f"{WHOLE} limit 0",
+        "select namespace, size_bytes, name from entries, details, namespaces limit 0",
+        "select id, namespace, key, found_at, value from damaged limit 0",
+    ),
+    migrations={
+        1: (
+            "alter table entries rename to old_entries",  # one table for everything, and nothing pinned
+            _ENTRIES,
+            _DETAILS,
+            _REMOVE_DETAILS,
+            "insert into entries select id, namespace, key, created_at, expires_at, model_time_s, 0, value "
+            "from old_entries order by id",
+            "insert into details select id, last_used_at, hits, length(value) + length(cast(prompt as blob)), model, "
+            "llm_string, prompt_is_message, prompt from old_entries order by id",
+            "drop table old_entries",
+        )
+    },
+)
+
+
 WHOLE_TYPES: tuple[type | UnionType, ...] = (
     int,
     bytes,

@@ -63,6 +63,11 @@ def _options() -> None:
             ],
             ["`max_entries`", _("No limit"), _("The most answers that the store may hold, in all its namespaces.")],
             [
+                "`max_bytes`",
+                _("No limit"),
+                _("The most bytes that all prompts, parameters and answers of the store may have together."),
+            ],
+            [
                 "`strict`",
                 "`false`",
                 _("With `true`, a store that fails raises an error instead of letting the model be asked."),

@@ -92,11 +92,13 @@ def test_a_folder_where_a_file_should_be_is_set_aside(cache: JSONFileCache) -> N
         assert cache.delete(cache_key("q", LLM)) == 1
 
 
-def test_a_folder_where_a_file_should_be_is_nothing_to_clear_or_delete(cache: JSONFileCache) -> None:
+def test_a_folder_where_a_file_should_be_is_nothing_to_delete_and_is_cleared_away(cache: JSONFileCache) -> None:
     file_of(cache, "q").mkdir(parents=True)
-    cache.clear()
     with pytest.raises(CacheUnavailableError, match="can't be written: Is a directory"):
         cache.delete(cache_key("q", LLM))
+    cache.clear()
+    store(cache, "q", "answer")
+    assert found(cache, "q") == ["answer"]
 
 
 def test_a_file_where_a_folder_should_be_fails_open(cache: JSONFileCache, folder: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from cache_backends import CacheBackend, CacheUnavailableError, cache_key, open_cache
 from tests.cache_backends.answers import LLM, found, store
-from tests.cache_backends.backends import PERSISTENT, Backend, on_persistent_backends
+from tests.cache_backends.backends import Backend, on_persistent_backends
 from tests.cache_backends.json_outside import OpenJSON
 from tests.cache_backends.processes import in_child
 from tests.reliability.faults import Faults, FaultyFileSystem, in_python
@@ -112,8 +112,6 @@ class Trial:
     faults: Faults
     lasting: bool
     number: int
-    one_by_one: bool = False
-    """Whether entries may be before or after the operation each by itself."""
 
     def run(self, operation: Operation, nth: int) -> bool:
         """Fail the n-th call of an operation, prove what is left of it; whether there was an n-th call."""
@@ -134,14 +132,9 @@ class Trial:
             self._work_on(cache, operation)
             cache.close()
         held = prove_sound(self.url, self.folder)
-        assert held == _after(operation) or (not done and self._may_be_left(held))
+        assert held == _after(operation) or (not done and held == BEFORE)
         assert _descriptors() == descriptors, "files were left open"
         return struck
-
-    def _may_be_left(self, held: Contents) -> bool:
-        if self.one_by_one and held["other"] == BEFORE["other"]:
-            return held.get("default", {}).items() <= BEFORE["default"].items()
-        return held == BEFORE
 
     def _work_on(self, cache: CacheBackend, operation: Operation) -> None:
         """After one failure the same cache works, and holds no lock that keeps others from working."""
@@ -189,27 +182,11 @@ def test_a_failing_disk_leaves_the_state_before_or_after(
     backend: Backend, tmp_path: Path, operation: Operation, lasting: bool, number: int
 ) -> None:
     _store_before(backend.url(tmp_path / "template"))
-    one_by_one = (operation.name, backend.name) == ("clear", "json")
 
     def run(url: str, folder: Path, faults: Faults, nth: int) -> bool:
-        return Trial(url, folder, faults, lasting, number, one_by_one).run(operation, nth)
+        return Trial(url, folder, faults, lasting, number).run(operation, nth)
 
     assert _until_a_run_passes_whole(tmp_path, backend, run) > 1, "the operation made no call to the system"
-
-
-@pytest.mark.xfail(strict=True, reason="JSON files are removed one by one: some are gone, and some are left")
-@pytest.mark.parametrize("backend", [each for each in PERSISTENT if each.name == "json"], indirect=True)
-@on_faults
-def test_clearing_json_files_on_a_failing_disk_removes_all_or_nothing(
-    backend: Backend, tmp_path: Path, lasting: bool
-) -> None:
-    _store_before(backend.url(tmp_path / "template"))
-    (clear,) = (operation for operation in OPERATIONS if operation.name == "clear")
-
-    def run(url: str, folder: Path, faults: Faults, nth: int) -> bool:
-        return Trial(url, folder, faults, lasting, errno.EIO).run(clear, nth)
-
-    _until_a_run_passes_whole(tmp_path, backend, run)
 
 
 @on_persistent_backends

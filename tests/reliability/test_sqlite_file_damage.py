@@ -120,7 +120,6 @@ def _no_such_column(content: bytes) -> bytes:
     return content.replace(b"created_at", b"crfated_at")
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite does not call these damage, so the file stays and is of no use for ever")
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("damage", [_read_only, _newer_schema, _no_such_table, _no_such_column])
 def test_a_damaged_schema_or_header_is_set_aside_too(path: Path, damage: Callable[[bytes], bytes]) -> None:
