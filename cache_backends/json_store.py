@@ -92,12 +92,12 @@ class JSONStore:
         _remove_cleared(cleared)
 
     def write(self, file: str, content: bytes, namespace: str, last_used_at: float) -> None:
-        """Write an entry's file, making its folders where they are missing: others may clear the namespace meanwhile."""
+        """Write an entry's file, making the folders that are missing: others may clear the namespace meanwhile."""
         for _ in range(TRIES):
             try:
                 return write_atomically(file, content, used_at=last_used_at)
             except FileNotFoundError:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError, FileExistsError):  # cleared between two of its steps
                     self._make_folders(file, namespace)
         return write_atomically(file, content, used_at=last_used_at)
 
