@@ -36,6 +36,7 @@ from cache_backends.records import (
     Store,
     StoreStats,
 )
+from cache_backends.restoring import restored
 from cache_backends.storage import Found, Storage, StoredEntry
 from cache_backends.worth_keeping import refuse_what_is_not_worth_keeping
 
@@ -257,25 +258,10 @@ class CacheBackend(BaseCache, Storage):
     def restore(self, entry: CacheEntry) -> None:
         """Put an entry into this namespace as it was, with its times and uses: undoing a deletion, importing.
 
-        Raises `NotCacheableError` where its generations can't be kept, and ValueError for what can't be a key.
+        Raises `NotCacheableError` where it can't be kept as it is, and ValueError for what can't be a key.
         """
         digest = digest_of(entry.key)
-        _refuse_lone_surrogates(entry.raw_prompt, entry.llm_string)
-        self._write(
-            StoredEntry(
-                digest=digest,
-                payload=codec.encode(entry.generations),
-                created_at=entry.created_at,
-                expires_at=entry.expires_at,
-                model_time_s=entry.model_time_s,
-                model=entry.model,
-                raw_prompt=entry.raw_prompt,
-                llm_string=redact(entry.llm_string),
-                last_used_at=entry.last_used_at,
-                hits=entry.hits,
-                pinned=entry.pinned,
-            )
-        )
+        self._write(restored(digest, entry))
 
     def purge_expired(self) -> int:
         """Remove the entries of this namespace whose time to live is over; how many there were.
@@ -340,10 +326,10 @@ class CacheBackend(BaseCache, Storage):
     ) -> StoredEntry:
         refuse_what_is_not_worth_keeping(generations, store_truncated=self.store_truncated)
         payload = codec.encode(generations)
-        _refuse_lone_surrogates(prompt, llm_string)
+        codec.refuse_lone_surrogates(prompt, llm_string)
         created_at = self.clock()
         parameters = readable_parameters(llm_string)
-        entry = StoredEntry(
+        return StoredEntry(
             digest=digest,
             payload=payload,
             created_at=created_at,
@@ -354,11 +340,13 @@ class CacheBackend(BaseCache, Storage):
             llm_string=parameters.llm_string,
             last_used_at=created_at,
         )
-        if self.max_bytes is not None and entry.size_bytes > self.max_bytes:
+
+    def _refuse_too_large(self, size_bytes: int) -> None:
+        """For `_write`: what could not stay is not stored, and evicts nobody. Raises `NotCacheableError`."""
+        if self.max_bytes is not None and size_bytes > self.max_bytes:
             raise NotCacheableError(
-                "too_large", f"the entry has {entry.size_bytes} bytes, and all of the cache may have {self.max_bytes}"
+                "too_large", f"the entry has {size_bytes} bytes, and all of the cache may have {self.max_bytes}"
             )
-        return entry
 
     def _remember_miss(self, digest: bytes, ended: float) -> None:
         asked_at = self._asked_at
@@ -384,14 +372,6 @@ def _caller() -> int:
     except RuntimeError:  # no event loop runs here
         task = None
     return threading.get_ident() if task is None else id(task)
-
-
-def _refuse_lone_surrogates(*texts: str) -> None:
-    try:
-        for text in texts:
-            text.encode()
-    except UnicodeEncodeError as error:
-        raise NotCacheableError("unfaithful", f"the prompt can't be kept: {error}") from error
 
 
 def _lookup(

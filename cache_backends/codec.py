@@ -95,6 +95,15 @@ def checksum(key: str, payload: bytes | memoryview) -> bytes:
     return digest.digest()[:CHECKSUM_BYTES]
 
 
+def refuse_lone_surrogates(*texts: str) -> None:
+    """Raise `NotCacheableError` where UTF-8 can't carry a text that goes with the generations."""
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise NotCacheableError("unfaithful", f"the prompt can't be kept: {error}") from error
+
+
 def _to_json(generation: Generation) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     info = generation.generation_info

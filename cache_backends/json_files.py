@@ -95,6 +95,7 @@ class JSONFileCache(CacheBackend):
     def _write(self, entry: StoredEntry) -> None:
         file = self._file(entry.key)
         content = json_format.to_bytes(entry, self.namespace)
+        self._refuse_too_large(len(content))
         self._store.uses.forget(file)
         with _reporting(file):
             self._store.write(file, content, self.namespace, entry.last_used_at)

@@ -133,6 +133,7 @@ class MemoryCache(CacheBackend):
         )
 
     def _write(self, entry: StoredEntry) -> None:
+        self._refuse_too_large(entry.size_bytes)
         held = Held(entry, entry.size_bytes, entry.expires_at, entry.pinned, entry.last_used_at, entry.hits)
         store = self._open_store()
         with store.lock:

@@ -78,6 +78,7 @@ class SQLiteCache(CacheBackend):
         return None if row is None else found(digest, row)
 
     def _write(self, entry: StoredEntry) -> None:
+        self._refuse_too_large(entry.size_bytes)
         store = self._store
         store.uses.forget((self.namespace, entry.digest))
         store.writer.write(new_rows(entry, self.namespace))

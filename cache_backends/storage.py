@@ -61,7 +61,11 @@ class Storage(ABC):
 
     @abstractmethod
     def _write(self, entry: StoredEntry) -> None:
-        """Store an entry as it is, replacing the one with its key, and keep the store within its limits."""
+        """Store an entry as it is, replacing the one with its key, and keep the store within its limits.
+
+        What is larger than the whole store may be, by the bytes that its limit counts, is refused at once:
+        `CacheBackend._refuse_too_large`.
+        """
 
     @abstractmethod
     def _record_use(self, digest: bytes, now: float) -> None:

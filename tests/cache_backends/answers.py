@@ -9,7 +9,7 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
-from cache_backends import CacheBackend, Lookup
+from cache_backends import CacheBackend, CacheEntry, Lookup, cache_key
 
 LLM = "[('_type', 'demo'), ('model_name', 'demo-1'), ('temperature', 0.7)]"
 """Parameters of a model as LangChain passes them."""
@@ -46,3 +46,20 @@ def look(cache: CacheBackend, prompt: str, llm_string: str = LLM) -> Lookup:
         cache.lookup(prompt, llm_string)
     assert len(lookups) == 1
     return lookups[0]
+
+
+def key_of(prompt: str, llm_string: str = LLM) -> str:
+    """The key of a prompt."""
+    return cache_key(prompt, llm_string)
+
+
+def whole(cache: CacheBackend, prompt: str, llm_string: str = LLM) -> CacheEntry:
+    """The whole entry of a prompt, which must be there."""
+    entry = cache.get(key_of(prompt, llm_string))
+    assert entry is not None
+    return entry
+
+
+def prompts(cache: CacheBackend) -> set[str]:
+    """The prompts of all entries of a namespace."""
+    return {entry.prompt for entry in cache.entries(limit=1000).entries}

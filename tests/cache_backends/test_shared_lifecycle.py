@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 
 from cache_backends import CacheBackend, CacheConfigError, cache_key
-from tests.cache_backends.answers import LLM, found, look, store
+from tests.cache_backends.answers import LLM, found, look, prompts, store
 from tests.cache_backends.backends import FakeClock, on_persistent_backends
 from tests.cache_backends.conftest import OpenAgain
-
-
-def prompts(cache: CacheBackend) -> set[str]:
-    """The prompts of all entries of a namespace."""
-    return {entry.prompt for entry in cache.entries(limit=1000).entries}
 
 
 # Time to live
