@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import secrets
@@ -25,7 +26,7 @@ def write_atomically(file: str, content: bytes, *, used_at: float | None = None)
         while view:
             view = view[os.write(descriptor, view) :]
         if used_at is not None:
-            used_at_ns = int(used_at * 1_000_000_000)
+            used_at_ns = nanoseconds(used_at)
             os.utime(descriptor, ns=(used_at_ns, used_at_ns))
         os.fsync(descriptor)
         os.replace(temporary, file)
@@ -35,6 +36,15 @@ def write_atomically(file: str, content: bytes, *, used_at: float | None = None)
         raise
     finally:
         os.close(descriptor)
+
+
+def nanoseconds(unix_time_s: float) -> int:
+    """A Unix time in the unit of files, of which `os.stat` makes the same float again.
+
+    Multiplying all of it would round to steps of 256 ns, which is as far apart as floats of today are.
+    """
+    seconds = math.floor(unix_time_s)
+    return seconds * 1_000_000_000 + round((unix_time_s - seconds) * 1_000_000_000)
 
 
 def _open_temporary(file: str) -> tuple[str, int]:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import orjson
 
 from cache_backends import json_format
-from cache_backends.atomic_file import TEMPORARY_SUFFIX, sweep, write_atomically
+from cache_backends.atomic_file import TEMPORARY_SUFFIX, nanoseconds, sweep, write_atomically
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
 from cache_backends.limits import Limits
 from cache_backends.uses import MOST_NOTED, UnwrittenUses
@@ -239,7 +239,7 @@ def _add_hits(file: str, uses: int, used_at: float) -> None:
     try:
         hits = json_format.hits_in(os.pread(descriptor, _HEAD_BYTES, 0))
         if hits is not None:
-            used_at_ns = max(int(used_at * 1_000_000_000), os.fstat(descriptor).st_mtime_ns)
+            used_at_ns = max(nanoseconds(used_at), os.fstat(descriptor).st_mtime_ns)
             os.pwrite(descriptor, json_format.hits_field(hits + uses).encode(), json_format.HITS_OFFSET)
             os.utime(descriptor, ns=(used_at_ns, used_at_ns))
     finally:
