@@ -261,7 +261,7 @@ class CacheBackend(BaseCache, Storage):
         Raises `NotCacheableError` where it can't be kept as it is, and ValueError for what can't be a key.
         """
         digest = digest_of(entry.key)
-        self._write(restored(digest, entry))
+        self._put_back(restored(digest, entry))
 
     def purge_expired(self) -> int:
         """Remove the entries of this namespace whose time to live is over; how many there were.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,8 @@ class MemoryStore(Forkable):
 
     def __init__(self) -> None:
         self.held: OrderedDict[Place, Held] = OrderedDict()
+        self.early: list[tuple[float, Place]] = []
+        """A heap of those that were used longer ago than their place in the order says, and when that was."""
         self.size_bytes = 0
         self.lock = threading.RLock()
         self.closed = False
@@ -60,7 +63,7 @@ class MemoryStore(Forkable):
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
-            return {"held": OrderedDict(self.held), "size_bytes": self.size_bytes}
+            return {"held": OrderedDict(self.held), "early": self.early.copy(), "size_bytes": self.size_bytes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
@@ -83,18 +86,32 @@ class MemoryStore(Forkable):
     def evict(self, max_entries: int | None, max_bytes: int | None) -> int:
         """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
         evicted = 0
-        for _ in range(len(self.held)):
-            if (max_entries is None or len(self.held) <= max_entries) and (
-                max_bytes is None or self.size_bytes <= max_bytes
-            ):
+        while (max_entries is not None and len(self.held) > max_entries) or (
+            max_bytes is not None and self.size_bytes > max_bytes
+        ):
+            place = self._least_recently_used()
+            if place is None:
                 break
-            place, held = next(iter(self.held.items()))
-            if held.pinned:
-                self.held.move_to_end(place)
-            else:
-                self.remove(place)
-                evicted += 1
+            self.remove(place)
+            evicted += 1
         return evicted
+
+    def _least_recently_used(self) -> Place | None:
+        """The entry to evict next; None where all are pinned."""
+        for _ in range(len(self.held)):
+            first, held = next(iter(self.held.items()))
+            if not held.pinned:
+                break
+            self.held.move_to_end(first)
+        else:
+            return None
+        while self.early:
+            used_at, place = self.early[0]
+            early = self.held.get(place)
+            if early is not None and not early.pinned and early.last_used_at == used_at:
+                return place if used_at < held.last_used_at else first
+            heapq.heappop(self.early)  # gone, pinned, or used since
+        return first
 
 
 class MemoryCache(CacheBackend):
@@ -133,11 +150,19 @@ class MemoryCache(CacheBackend):
         )
 
     def _write(self, entry: StoredEntry) -> None:
+        self._hold(entry, is_early=False)
+
+    def _put_back(self, entry: StoredEntry) -> None:
+        self._hold(entry, is_early=self._has_limits)
+
+    def _hold(self, entry: StoredEntry, *, is_early: bool) -> None:
         self._refuse_too_large(entry.size_bytes)
         held = Held(entry, entry.size_bytes, entry.expires_at, entry.pinned, entry.last_used_at, entry.hits)
         store = self._open_store()
         with store.lock:
             store.put((self.namespace, entry.digest), held)
+            if is_early:
+                heapq.heappush(store.early, (held.last_used_at, (self.namespace, entry.digest)))
             evicted = store.evict(self.max_entries, self.max_bytes)
         if evicted:
             self.counters.count_evictions(evicted)
@@ -171,6 +196,8 @@ class MemoryCache(CacheBackend):
             held = self._held(digest)
             if held is not None:
                 held.pinned = pinned
+                if not pinned and self._has_limits:  # evictions moved it to the end of the order
+                    heapq.heappush(self._store.early, (held.last_used_at, (self.namespace, digest)))
         return held is not None
 
     def _purge(self, now: float) -> int:
@@ -215,7 +242,12 @@ class MemoryCache(CacheBackend):
         with self._store.lock:
             self._store.closed = True
             self._store.held.clear()
+            self._store.early.clear()
             self._store.size_bytes = 0
+
+    @property
+    def _has_limits(self) -> bool:
+        return self.max_entries is not None or self.max_bytes is not None
 
     def _held(self, digest: bytes) -> Held | None:
         return self._open_store().held.get((self.namespace, digest))

@@ -67,6 +67,10 @@ class Storage(ABC):
         `CacheBackend._refuse_too_large`.
         """
 
+    def _put_back(self, entry: StoredEntry) -> None:
+        """`_write` an entry that was last used some time ago."""
+        self._write(entry)
+
     @abstractmethod
     def _record_use(self, digest: bytes, now: float) -> None:
         """Note a hit without writing synchronously."""

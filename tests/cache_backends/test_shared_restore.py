@@ -278,7 +278,7 @@ def open_kind(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[str], Cach
 KINDS = [backend.name for backend in BACKENDS]
 
 
-@pytest.mark.parametrize("way", permutations(KINDS), ids="-".join)
+@pytest.mark.parametrize("way", list(permutations(KINDS)), ids="-".join)
 def test_an_entry_wanders_through_every_kind_of_store(
     open_kind: Callable[[str], CacheBackend], clock: FakeClock, way: tuple[str, ...]
 ) -> None:
