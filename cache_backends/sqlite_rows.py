@@ -63,7 +63,7 @@ EVICT = """
 delete from entries
 where id = ? and not pinned and exists (select 1 from details where details.id = entries.id and last_used_at = ?)
 """
-DROP_EXPIRED = "delete from entries where id = ? and expires_at <= ? and not pinned"
+DROP_EXPIRED = "delete from entries where id = ? and namespace = ? and expires_at <= ? and not pinned"
 NOTE_USES = """
 update details set hits = hits + ?, last_used_at = max(last_used_at, ?)
 where id = (select id from entries where namespace = ? and key = ?)

@@ -80,7 +80,7 @@ def purge(file: SQLiteFile, namespace_id: int, now: float) -> int:
                 )
             )
         for some in _in_steps(expired):
-            purged += _delete(file, DROP_EXPIRED, [(row_id, now) for (row_id,) in some])
+            purged += _delete(file, DROP_EXPIRED, [(row_id, namespace_id, now) for (row_id,) in some])
     return purged
 
 
