@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import re
@@ -15,10 +16,13 @@ _TEMPORARY = re.compile(r".+\.\d+-[0-9a-f]{8}\.tmp")
 """What `_open_temporary` calls its files: nothing else is ever swept."""
 
 
-def write_atomically(file: str, content: bytes, *, used_at: float | None = None) -> None:
+def write_atomically(
+    file: str, content: bytes, *, used_at: float | None = None, replacing: os.stat_result | None = None
+) -> None:
     """Write a file (mode 0600) so that readers see the old content or the new, and sync it.
 
-    `used_at` (Unix time, seconds) becomes its time of modification.
+    `used_at` (Unix time, seconds) becomes its time of modification. Raises FileNotFoundError where the file that it is
+    `replacing` is not there any more.
     """
     temporary, descriptor = _open_temporary(file)
     try:
@@ -29,6 +33,8 @@ def write_atomically(file: str, content: bytes, *, used_at: float | None = None)
             used_at_ns = nanoseconds(used_at)
             os.utime(descriptor, ns=(used_at_ns, used_at_ns))
         os.fsync(descriptor)
+        if replacing is not None and not os.path.samestat(os.stat(file), replacing):
+            raise FileNotFoundError(errno.ENOENT, "Somebody has replaced it", file)
         os.replace(temporary, file)
     except BaseException:
         with contextlib.suppress(OSError):

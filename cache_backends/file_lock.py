@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -16,6 +17,21 @@ def file_lock(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(file: str) -> Iterator[int]:
+    """A file that is there, open for reading and writing, and locked until the block ends; waits for other holders.
+
+    By the time it is locked, another file may have its name. Raises FileNotFoundError where there is none.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
     finally:
         os.close(descriptor)
 

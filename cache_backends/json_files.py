@@ -7,10 +7,11 @@ modification is when it was last used.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -19,6 +20,7 @@ from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
+from cache_backends.file_lock import locked
 from cache_backends.json_store import (
     NAMESPACE_MARKER,
     JSONStore,
@@ -43,6 +45,12 @@ class _Whole(NamedTuple):
     content: bytes
     document: json_format.Document
     status: os.stat_result
+
+    @classmethod
+    def of(cls, key: str, opened: io.FileIO) -> Self:
+        """The entry in a file that is open. Raises `CacheError`."""
+        content = opened.read()
+        return cls(content, json_format.from_bytes(key, content), os.fstat(opened.fileno()))
 
     @property
     def entry(self) -> StoredEntry:
@@ -143,9 +151,8 @@ class JSONFileCache(CacheBackend):
         for file in entry_files(self._folder()):
             with contextlib.suppress(CacheError, FileNotFoundError):
                 whole = self._whole(_key(file))
-                if whole is not None and whole.entry.is_over(now) and (aside := take_away(file, whole.status)):
-                    os.unlink(aside)
-                    purged += 1
+                if whole is not None and whole.entry.is_over(now):
+                    purged += _is_purged(file, now)
         return purged
 
     def _clear(self) -> None:
@@ -209,27 +216,39 @@ class JSONFileCache(CacheBackend):
         with _reading(file):
             try:
                 with open(file, "rb", buffering=0) as opened:
-                    content, status = opened.read(), os.fstat(opened.fileno())
+                    return _Whole.of(key, opened)
             except FileNotFoundError:
                 return None
-        return _Whole(content, json_format.from_bytes(key, content), status)
 
     def _change(self, digest: bytes, change: Callable[[StoredEntry], StoredEntry]) -> bool:
         """Change in place what may be changed there: a new answer that is stored meanwhile is another file."""
         key = digest.hex()
         file = self._file(key)
         with _reporting(file):
-            whole = self._whole(key)
-            if whole is None:
+            try:
+                with locked(file) as descriptor:
+                    whole = _Whole.of(key, io.FileIO(descriptor, closefd=False))
+                    entry = change(whole.entry)
+                    head = json_format.with_lifetime(
+                        key, whole.content, whole.document, expires_at=entry.expires_at, pinned=entry.pinned
+                    )
+                    if head is not None:
+                        return overwrite_start(file, descriptor, head)
+                    content = json_format.to_bytes(entry, self.namespace)
+                    write_atomically(file, content, used_at=entry.last_used_at, replacing=whole.status)
+                    return True
+            except (FileNotFoundError, IsADirectoryError, CorruptEntryError):
                 return False
-            entry = change(whole.entry)
-            head = json_format.with_lifetime(
-                key, whole.content, whole.document, expires_at=entry.expires_at, pinned=entry.pinned
-            )
-            if head is None:
-                self._write(entry)
-                return True
-            return overwrite_start(file, whole.status, head)
+
+
+def _is_purged(file: str, now: float) -> bool:
+    """Remove a file if its entry has expired at the Unix time `now`, whoever changed it just before."""
+    with locked(file) as descriptor:
+        whole = _Whole.of(_key(file), io.FileIO(descriptor, closefd=False))
+        aside = take_away(file, whole.status) if whole.entry.is_over(now) else None
+        if aside is not None:
+            os.unlink(aside)
+        return aside is not None
 
 
 def _content(file: str) -> bytes | None:

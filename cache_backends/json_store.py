@@ -26,6 +26,7 @@ import orjson
 from cache_backends import json_format
 from cache_backends.atomic_file import TEMPORARY_SUFFIX, nanoseconds, sweep, write_atomically
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
+from cache_backends.file_lock import locked
 from cache_backends.limits import Limits
 from cache_backends.uses import MOST_NOTED, UnwrittenUses
 
@@ -53,6 +54,7 @@ class Used(NamedTuple):
     mtime_ns: int
     path: str
     size_bytes: int
+    inode: int
 
 
 class JSONStore:
@@ -128,10 +130,12 @@ class JSONStore:
         for file in used:
             if entries <= max_entries and size_bytes <= max_bytes:
                 break
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                if not json_format.is_pinned(_head_of(file.path)):
-                    os.unlink(file.path)
-                    entries, size_bytes, evicted = entries - 1, size_bytes - file.size_bytes, evicted + 1
+            try:
+                is_gone = is_evicted = _removed(file)
+            except FileNotFoundError:  # somebody else was faster
+                is_gone, is_evicted = True, False
+            entries, size_bytes = entries - is_gone, size_bytes - is_gone * file.size_bytes
+            evicted += is_evicted
         return evicted
 
     def _check_format(self) -> None:
@@ -190,20 +194,14 @@ def set_aside(taken: str, file: str) -> None:
     os.replace(taken, damaged)
 
 
-def overwrite_start(file: str, seen: os.stat_result, start: bytes) -> bool:
-    """Overwrite the first bytes of the file that was `seen`; False where another one has its place by now."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+def overwrite_start(file: str, descriptor: int, start: bytes) -> bool:
+    """Overwrite the first bytes of a file that is locked; False where another one has its name by now."""
+    status = os.fstat(descriptor)
+    if not os.path.samestat(os.stat(file), status):
         return False
-    try:
-        if not os.path.samestat(os.fstat(descriptor), seen):
-            return False
-        os.pwrite(descriptor, start, 0)
-        os.utime(descriptor, ns=(seen.st_atime_ns, seen.st_mtime_ns))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    os.pwrite(descriptor, start, 0)
+    os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.fsync(descriptor)
     return True
 
 
@@ -231,24 +229,33 @@ def _used_files(folders: list[str]) -> Iterator[Used]:
                 if _ENTRY.fullmatch(entry.name):
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
-                        yield Used(status.st_mtime_ns, entry.path, status.st_size)
+                        yield Used(status.st_mtime_ns, entry.path, status.st_size, status.st_ino)
+
+
+def _removed(used: Used) -> bool:
+    """Remove a file unless its entry is pinned, or was used or replaced since; whether it was removed."""
+    try:
+        with locked(used.path) as descriptor:
+            status = os.fstat(descriptor)
+            if (status.st_mtime_ns, status.st_ino) != (used.mtime_ns, used.inode):
+                return False
+            if json_format.is_pinned(os.pread(descriptor, _HEAD_BYTES, 0)):
+                return False
+            aside = take_away(used.path, status)
+            if aside is not None:
+                os.unlink(aside)
+            return aside is not None
+    except IsADirectoryError:
+        return False
 
 
 def _add_hits(file: str, uses: int, used_at: float) -> None:
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-    try:
+    with locked(file) as descriptor:
         hits = json_format.hits_in(os.pread(descriptor, _HEAD_BYTES, 0))
         if hits is not None:
             used_at_ns = max(nanoseconds(used_at), os.fstat(descriptor).st_mtime_ns)
             os.pwrite(descriptor, json_format.hits_field(hits + uses).encode(), json_format.HITS_OFFSET)
             os.utime(descriptor, ns=(used_at_ns, used_at_ns))
-    finally:
-        os.close(descriptor)
-
-
-def _head_of(file: str) -> bytes:
-    with open(file, "rb", buffering=0) as opened:
-        return opened.read(_HEAD_BYTES)
 
 
 def _parts(folder: str) -> list[str]:
