@@ -12,7 +12,6 @@ from tests.cache_backends.answers import LLM, found, look, prompts, store
 from tests.cache_backends.backends import FakeClock, on_persistent_backends
 from tests.cache_backends.conftest import OpenAgain
 
-
 # Time to live
 
 

@@ -129,7 +129,7 @@ def test_a_key_that_is_not_there_gets_no_time_to_live(cache: CacheBackend) -> No
 def test_what_is_no_time_to_live_is_refused_and_changes_nothing(cache: CacheBackend, ttl: Any) -> None:
     store(cache.view(ttl=60), "q", "answer")
     before = whole(cache, "q")
-    with pytest.raises(ValueError, match="is not a time to live. Use seconds above 0"):
+    with pytest.raises(ValueError, match="is not a time to live"):
         cache.set_ttl(key_of("q"), ttl)
     assert whole(cache, "q") == before
 
