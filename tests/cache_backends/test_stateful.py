@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from cache_backends import CacheBackend, cache_key, open_cache
-from tests.cache_backends.answers import LLM, found, look, store
+from cache_backends import CacheBackend, CacheEntry, open_cache
+from tests.cache_backends.answers import found, key_of, look, store
 from tests.cache_backends.backends import BACKENDS, Backend, FakeClock
 
 namespaces = st.sampled_from(["ours", "theirs"])
@@ -31,6 +31,11 @@ class Expected:
     expires_at: float | None
     last_used_at: float
     hits: int = 0
+    pinned: bool = False
+
+    def is_expired(self, now: float) -> bool:
+        """Whether no lookup gets it."""
+        return self.expires_at is not None and self.expires_at <= now and not self.pinned
 
 
 class CacheAgainstDict(RuleBasedStateMachine):
@@ -43,6 +48,7 @@ class CacheAgainstDict(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.clock = FakeClock()
         self.expected: dict[tuple[str, str], Expected] = {}
+        self.kept: dict[str, tuple[CacheEntry, Expected]] = {}
         self.cache: CacheBackend
 
     @initialize()
@@ -72,7 +78,7 @@ class CacheAgainstDict(RuleBasedStateMachine):
         if there is None:
             assert look(view, prompt).outcome == "miss"
             assert found(view, prompt) is None
-        elif there.expires_at is not None and there.expires_at <= now:
+        elif there.is_expired(now):
             assert look(view, prompt).outcome == "expired"
             assert found(view, prompt) is None
         else:
@@ -84,7 +90,45 @@ class CacheAgainstDict(RuleBasedStateMachine):
     def delete(self, namespace: str, prompt: str) -> None:
         """Remove one entry."""
         was_there = self.expected.pop((namespace, prompt), None) is not None
-        assert self.cache.view(namespace=namespace).delete(cache_key(prompt, LLM)) == was_there
+        assert self.cache.view(namespace=namespace).delete(key_of(prompt)) == was_there
+
+    @rule(namespace=namespaces, prompt=prompts, ttl=times_to_live)
+    def set_ttl(self, namespace: str, prompt: str, ttl: float | None) -> None:
+        """Give an entry a new time to live, or none."""
+        there = self.expected.get((namespace, prompt))
+        assert self.cache.view(namespace=namespace).set_ttl(key_of(prompt), ttl) == (there is not None)
+        if there is not None:
+            there.expires_at = None if ttl is None else self.clock.now + ttl
+
+    @rule(namespace=namespaces, prompt=prompts, pinned=st.booleans())
+    def pin(self, namespace: str, prompt: str, pinned: bool) -> None:
+        """Pin or unpin an entry."""
+        there = self.expected.get((namespace, prompt))
+        assert self.cache.view(namespace=namespace).pin(key_of(prompt), pinned) == (there is not None)
+        if there is not None:
+            there.pinned = pinned
+
+    @rule(namespace=namespaces, prompt=prompts)
+    def keep_a_copy(self, namespace: str, prompt: str) -> None:
+        """Look at a whole entry, and keep it."""
+        there = self.expected.get((namespace, prompt))
+        entry = self.cache.view(namespace=namespace).get(key_of(prompt))
+        assert (entry is None) == (there is None)
+        if entry is not None and there is not None:
+            assert [generation.text for generation in entry.generations] == there.texts
+            self.kept[prompt] = entry, replace(there)
+
+    @rule(namespace=namespaces, prompt=prompts)
+    def restore(self, namespace: str, prompt: str) -> None:
+        """Put a copy back as it was, into either namespace."""
+        if prompt in self.kept:
+            entry, there = self.kept[prompt]
+            view = self.cache.view(namespace=namespace)
+            view.restore(entry)
+            self.expected[namespace, prompt] = replace(there)
+            again = view.get(entry.key)
+            assert again is not None
+            assert again == replace(entry, namespace=namespace, location=again.location)
 
     @rule(seconds=st.sampled_from([1, 3]))
     def let_time_pass(self, seconds: float) -> None:
@@ -103,7 +147,7 @@ class CacheAgainstDict(RuleBasedStateMachine):
         gone = [
             place
             for place, there in self.expected.items()
-            if place[0] == namespace and there.expires_at is not None and there.expires_at <= self.clock.now
+            if place[0] == namespace and there.is_expired(self.clock.now)
         ]
         for place in gone:
             del self.expected[place]
@@ -128,14 +172,13 @@ class CacheAgainstDict(RuleBasedStateMachine):
             there = {prompt: entry for (name, prompt), entry in self.expected.items() if name == namespace}
             shown = view.entries().entries
             assert {
-                entry.prompt: (entry.answer, entry.created_at, entry.expires_at, entry.last_used_at, entry.hits)
-                for entry in shown
+                e.prompt: (e.answer, e.created_at, e.expires_at, e.last_used_at, e.hits, e.pinned) for e in shown
             } == {
-                prompt: ("\n\n".join(entry.texts), entry.created_at, entry.expires_at, entry.last_used_at, entry.hits)
-                for prompt, entry in there.items()
+                prompt: ("\n\n".join(e.texts), e.created_at, e.expires_at, e.last_used_at, e.hits, e.pinned)
+                for prompt, e in there.items()
             }
             assert [entry.created_at for entry in shown] == sorted((e.created_at for e in there.values()), reverse=True)
-            expired = {p for p, e in there.items() if e.expires_at is not None and e.expires_at <= self.clock.now}
+            expired = {prompt for prompt, entry in there.items() if entry.is_expired(self.clock.now)}
             assert {entry.prompt for entry in view.entries(state="expired").entries} == expired
             stats = view.stats()
             times = [entry.created_at for entry in there.values()]
