@@ -220,14 +220,23 @@ def test_a_purge_leaves_no_other_files(cache: JSONFileCache, clock: FakeClock, f
 # Evicting
 
 
+@pytest.mark.parametrize("at_the_same_time", [False, True])
 def test_an_answer_that_is_stored_anew_while_it_is_evicted_stays(
-    open_json: OpenJSON, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    open_json: OpenJSON, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, at_the_same_time: bool
 ) -> None:
+    began = clock.now
     ours, theirs = open_json(max_entries=2), open_json()
     for prompt in "ab":
         store(ours, prompt, "old")
         clock.tick()
-    _after_listing(monkeypatch, lambda: store(theirs, "a", "new"))
+    later = clock.now
+
+    def store_anew() -> None:
+        clock.now = began if at_the_same_time else later
+        store(theirs, "a", "new")
+        clock.now = later
+
+    _after_listing(monkeypatch, store_anew)
     store(ours, "c", "answer")
     assert found(theirs, "a") == ["new"]
 

@@ -250,6 +250,35 @@ def test_a_restored_entry_goes_by_when_it_was_used(open_again: OpenAgain, clock:
     assert prompts(cache) == {"b", "c", "d"}
 
 
+def test_a_restored_entry_stays_longer_than_those_used_before_it(open_again: OpenAgain, clock: FakeClock) -> None:
+    cache = open_again(max_entries=3)
+    for prompt in "abc":
+        store(cache, prompt, "answer")
+        clock.tick()
+    cache.restore(whole(cache, "b"))
+    for prompt, kept in (("d", {"b", "c", "d"}), ("e", {"c", "d", "e"})):
+        store(cache, prompt, "answer")
+        clock.tick()
+        assert prompts(cache) == kept
+
+
+def test_an_entry_that_is_restored_pinned_or_pinned_afterwards_is_not_evicted(
+    open_again: OpenAgain, clock: FakeClock
+) -> None:
+    cache = open_again(max_entries=3)
+    for prompt in "abc":
+        store(cache, prompt, "answer")
+        clock.tick()
+    cache.restore(whole(cache, "a"))
+    cache.pin(key_of("a"))
+    cache.pin(key_of("b"))
+    cache.restore(whole(cache, "b"))
+    for prompt in "de":
+        store(cache, prompt, "answer")
+        clock.tick()
+    assert prompts(cache) == {"a", "b", "e"}
+
+
 def test_an_unpinned_entry_goes_by_when_it_was_used(open_again: OpenAgain, clock: FakeClock) -> None:
     cache = open_again(max_entries=3)
     for prompt in "abc":
@@ -333,6 +362,16 @@ def test_where_all_is_pinned_there_is_no_room_for_more(
     cache.pin(key_of("b"), False)
     store(cache, "e", "x" * 10_000)
     assert prompts(cache) == {"a", "c", "e"}
+
+
+def test_more_pinned_entries_than_the_limit_allows_all_stay(open_again: OpenAgain) -> None:
+    cache = open_again(max_entries=2)
+    store(cache, "q", "answer")
+    cache.pin(key_of("q"))
+    for name in "abc":
+        cache.view(namespace=name).restore(whole(cache, "q"))
+    assert cache.namespaces() == ["a", "b", "c", "default"]
+    assert cache.counters.evictions == 0
 
 
 def test_a_new_answer_under_a_pinned_key_can_be_evicted(open_again: OpenAgain, clock: FakeClock) -> None:

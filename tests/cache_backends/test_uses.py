@@ -43,10 +43,13 @@ def test_what_was_taken_is_not_taken_again(uses: UnwrittenUses[str]) -> None:
 
 def test_what_could_not_be_written_is_added_to_what_was_noted_since(uses: UnwrittenUses[str]) -> None:
     uses.note("a", 5.0)
+    uses.note("a", 4.0)
     taken = uses.take(10)
     uses.note("a", 3.0)
+    noted_since = uses.take(10)
+    uses.put_back(noted_since)
     uses.put_back(taken)
-    assert uses.take(10) == [("a", 2, 5.0)]
+    assert uses.take(10) == [("a", 3, 5.0)]
 
 
 def test_uses_of_an_entry_that_is_replaced_are_forgotten(uses: UnwrittenUses[str]) -> None:
