@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from cache_backends import json_format
+from cache_backends.atomic_file import write_atomically
 from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode

@@ -36,7 +36,7 @@ of two processes that write."""
 FORK_WAIT_S = 1.0
 """How long a fork waits for connections that other threads are using."""
 
-PAGE_CACHE_KIB = 8_192
+PAGE_CACHE_KIB = 16_384
 """Pages a connection keeps in memory; SQLite's own 2 MiB hold fewer than a thousand entries."""
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
