@@ -367,10 +367,8 @@ class CacheBackend(BaseCache, Storage):
 
 def _caller() -> int:
     """The task or thread that asks a model: it looks up, then stores, and others may do the same at the same time."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no event loop runs here
-        task = None
+    loop = asyncio._get_running_loop()  # as `current_task` does, which raises where there is none: a miss in two
+    task = None if loop is None else asyncio.current_task(loop)
     return threading.get_ident() if task is None else id(task)
 
 

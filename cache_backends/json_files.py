@@ -94,12 +94,12 @@ class JSONFileCache(CacheBackend):
         if content is None:
             return None
         try:
-            return json_format.found(json_format.from_bytes(key, content), self.namespace)
+            return json_format.found(key, content, self.namespace)
         except CorruptEntryError:
             again = _content(file)  # somebody may have been changing its first lines in this moment
             if again is None or again == content:
                 raise
-            return json_format.found(json_format.from_bytes(key, again), self.namespace)
+            return json_format.found(key, again, self.namespace)
 
     def _write(self, entry: StoredEntry) -> None:
         file = self._file(entry.key)
@@ -122,9 +122,9 @@ class JSONFileCache(CacheBackend):
         file = self._file(key)
         try:
             seen = os.lstat(file)
-            whole = self._whole(key)
-            if whole is not None:
-                json_format.found(whole.document, self.namespace)
+            content = _content(file)
+            if content is not None:
+                json_format.found(key, content, self.namespace)
         except FileNotFoundError:
             return
         except CorruptEntryError:

@@ -21,8 +21,7 @@ it as it is. Format 1 had neither `pinned` nor a fixed place for `expires_at`; i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -38,17 +37,18 @@ _BEFORE_CHECKSUM = '{\n  "format": %d,\n  "checksum": "'
 _BEFORE_HITS = b'",\n  "hits": '
 _AFTER_HITS = b",\n"
 _CHECKSUM_OFFSET = len(_BEFORE_CHECKSUM % FORMAT)
-HITS_OFFSET = _CHECKSUM_OFFSET + 32 + len(_BEFORE_HITS)
+_CHECKSUM_END = _CHECKSUM_OFFSET + 32
+HITS_OFFSET = _CHECKSUM_END + len(_BEFORE_HITS)
 """Where the number of hits begins in a file, in bytes."""
-BODY_OFFSET = HITS_OFFSET + HITS_WIDTH + len(_AFTER_HITS)
+_HITS_END = HITS_OFFSET + HITS_WIDTH
+BODY_OFFSET = _HITS_END + len(_AFTER_HITS)
 """Where that begins which the checksum guards."""
 _STARTS = {(_BEFORE_CHECKSUM % version).encode(): version for version in (1, FORMAT)}
 _ANY_START = re.compile(rb'\{\n  "format": (\d+),\n')
 _LIFETIME = re.compile(rb'  "expires_at": [^\n]{24},\n  "pinned": (?:false|true ),\n')
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One file's content after its checksum was found right."""
 
     fields: dict[str, Any]
@@ -109,32 +109,20 @@ def from_bytes(key: str, content: bytes) -> Document:
     Raises `CorruptEntryError` where it is damaged or belongs to another key, and `CacheError` where a newer version
     made it.
     """
-    if content[:_CHECKSUM_OFFSET] not in _STARTS:
-        start = _ANY_START.match(content)
-        if start is not None and int(start[1]) > FORMAT:
-            raise CacheError(
-                f"This entry was made by a newer version (format {int(start[1])}; this one knows up to {FORMAT}). "
-                "Update the program."
-            )
-        raise CorruptEntryError("not an entry of this cache")
-    checksum_end, hits_end = _CHECKSUM_OFFSET + 32, HITS_OFFSET + HITS_WIDTH
-    if content[checksum_end:HITS_OFFSET] != _BEFORE_HITS or content[hits_end:BODY_OFFSET] != _AFTER_HITS:
-        raise CorruptEntryError("not an entry of this cache")
-    if checksum(key, memoryview(content)[BODY_OFFSET:]).hex().encode() != content[_CHECKSUM_OFFSET:checksum_end]:
-        raise CorruptEntryError("the checksum does not fit: damaged, or stored under another key")
+    fields = _checked(key, content)
     try:
-        fields = orjson.loads(content)
-        return Document(fields, int(content[HITS_OFFSET:hits_end]))
+        return Document(fields, int(content[HITS_OFFSET:_HITS_END]))
     except ValueError as error:
-        raise CorruptEntryError(f"not JSON: {error}") from error
+        raise CorruptEntryError(f"the number of hits is none: {error}") from error
 
 
-def found(document: Document, namespace: str) -> Found:
-    """What a lookup needs of a document.
+def found(key: str, content: bytes, namespace: str) -> Found:
+    """What a lookup needs of a file's bytes.
 
-    Raises `CorruptEntryError` where a field has the wrong type, and where somebody put another namespace's file here.
+    Raises as `from_bytes` does, and `CorruptEntryError` where a field has the wrong type or somebody put another
+    namespace's file here.
     """
-    fields = document.fields
+    fields = _checked(key, content)
     if fields.get("namespace") != namespace:
         raise CorruptEntryError("the file of another namespace")
     return Found(
@@ -163,6 +151,30 @@ def stored_entry(document: Document, last_used_at: float) -> StoredEntry:
         hits=document.hits,
         pinned=fields.get("pinned") is True,
     )
+
+
+def _checked(key: str, content: bytes) -> dict[str, Any]:
+    """The fields of a file whose checksum is right."""
+    if content[:_CHECKSUM_OFFSET] not in _STARTS:
+        start = _ANY_START.match(content)
+        if start is not None and int(start[1]) > FORMAT:
+            raise CacheError(
+                f"This entry was made by a newer version (format {int(start[1])}; this one knows up to {FORMAT}). "
+                "Update the program."
+            )
+        raise CorruptEntryError("not an entry of this cache")
+    if content[_CHECKSUM_END:HITS_OFFSET] != _BEFORE_HITS or content[_HITS_END:BODY_OFFSET] != _AFTER_HITS:
+        raise CorruptEntryError("not an entry of this cache")
+    right = checksum(key, memoryview(content)[BODY_OFFSET:]).hex()
+    if content[_CHECKSUM_OFFSET:_CHECKSUM_END] != right.encode():
+        raise CorruptEntryError("the checksum does not fit: damaged, or stored under another key")
+    try:
+        fields = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise CorruptEntryError(f"not JSON: {error}") from error
+    if type(fields) is not dict:
+        raise CorruptEntryError("not an object")
+    return fields
 
 
 def _head(key: str, hits: int, body: bytes) -> bytes:
