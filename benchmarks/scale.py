@@ -14,7 +14,7 @@ from cache_backends import SQLiteCache
 from cache_backends.codec import encode
 from cache_backends.keys import request_digest
 from cache_backends.sqlite_file import in_transaction
-from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE_DETAILS, WRITE_ENTRY, new_rows
+from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE, new_entry
 from cache_backends.storage import StoredEntry
 
 SMALL, LARGE = 10_000, 1_000_000
@@ -59,12 +59,11 @@ def fill(cache: SQLiteCache, entries: int) -> None:
         for first in range(0, entries, A_TRANSACTION):
             with in_transaction(connection):
                 for number in range(first, min(first + A_TRANSACTION, entries)):
-                    rows = new_rows(_entry(number), cache.namespace)
+                    new = new_entry(_entry(number), cache.namespace)
                     if number == 0:
-                        connection.execute(KNOW_NAMESPACE, rows.namespace)
-                        connection.execute(KNOW_LLM_STRING, rows.llm_string)
-                    row_id = connection.writer.execute(WRITE_ENTRY, rows.entry).get
-                    connection.writer.execute(WRITE_DETAILS, (row_id, *rows.details))
+                        connection.execute(KNOW_NAMESPACE, new.namespace)
+                        connection.execute(KNOW_LLM_STRING, new.llm_string)
+                    connection.writer.execute(WRITE, new.row)
 
 
 _PAYLOAD = encode(payload.answer(0))

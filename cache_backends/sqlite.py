@@ -17,8 +17,8 @@ from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntr
 from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry
 from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, found, interned_id, new_rows, stored
-from cache_backends.sqlite_writer import RowWriter
+from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, found, interned_id, new_entry, stored
+from cache_backends.sqlite_writer import write
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 from cache_backends.uses import UnwrittenUses
@@ -35,7 +35,6 @@ class SQLiteStore:
 
     def __init__(self, path: Path, max_entries: int | None, max_bytes: int | None) -> None:
         self.file = SQLiteFile(path, SCHEMA)
-        self.writer = RowWriter(self.file)
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
         self.limits = Limits(max_entries, max_bytes)
 
@@ -81,7 +80,7 @@ class SQLiteCache(CacheBackend):
         self._refuse_too_large(entry.size_bytes)
         store = self._store
         store.uses.forget((self.namespace, entry.digest))
-        store.writer.write(new_rows(entry, self.namespace))
+        write(store.file, new_entry(entry, self.namespace))
         if store.uses.are_many():
             self._flush_uses()
         if store.limits.exist and store.limits.are_due(entry.size_bytes):

@@ -54,6 +54,8 @@ class Schema:
     statements: tuple[str, ...]
     probes: tuple[str, ...] = ()
     """Queries that name every table and column in use: a file of ours that can't answer them is damaged."""
+    connection: tuple[str, ...] = ()
+    """What each connection makes for itself, in its own temporary database."""
     migrations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """By version: what makes a file of it one of the next version, quickly whatever it holds."""
 
@@ -115,7 +117,7 @@ class SQLiteFile(Forkable):
         self._inode: int | None = None
         self._closed = False
         self._lock = threading.RLock()
-        self._writing = threading.Lock()  # threads queue here: waiting for SQLite's own lock is waiting in steps
+        self._writing = threading.Lock()  # threads queue here: SQLite's own lock is waited for in steps
         tell_of_forks(self)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -290,6 +292,8 @@ class SQLiteFile(Forkable):
             connection.known = set()
             self._check_format(connection)
             self._probe(connection)
+            for statement in self.schema.connection:
+                connection.execute(statement)
             connection.execute("pragma synchronous = normal")
             connection.execute(f"pragma cache_size = {-PAGE_CACHE_KIB}")
         except BaseException:

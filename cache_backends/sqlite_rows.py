@@ -74,17 +74,34 @@ select value, created_at, iif(pinned, null, expires_at), model_time_s from entri
 """
 KNOW_NAMESPACE = "insert or ignore into namespaces values (?, ?)"
 KNOW_LLM_STRING = "insert or ignore into llm_strings values (?, ?)"
-WRITE_ENTRY = """
-insert into entries (namespace, key, created_at, expires_at, model_time_s, pinned, value) values (?, ?, ?, ?, ?, ?, ?)
-on conflict (namespace, key) do update set
-    created_at = excluded.created_at, expires_at = excluded.expires_at, model_time_s = excluded.model_time_s,
-    pinned = excluded.pinned, value = excluded.value
-returning id
+WRITING = (
+    """
+    create temp view new_entries as
+    select namespace, key, created_at, expires_at, model_time_s, pinned, value,
+           last_used_at, hits, size_bytes, model, llm_string, prompt_is_message, prompt
+    from entries join details using (id)
+    """,
+    """
+    create temp trigger store instead of insert on new_entries begin
+        insert into entries (namespace, key, created_at, expires_at, model_time_s, pinned, value)
+        values (new.namespace, new.key, new.created_at, new.expires_at, new.model_time_s, new.pinned, new.value)
+        on conflict (namespace, key) do update set
+            created_at = excluded.created_at, expires_at = excluded.expires_at, model_time_s = excluded.model_time_s,
+            pinned = excluded.pinned, value = excluded.value;
+        insert or replace into details (
+            id, last_used_at, hits, size_bytes, model, llm_string, prompt_is_message, prompt
+        ) values (
+            (select id from entries where namespace = new.namespace and key = new.key),
+            new.last_used_at, new.hits, new.size_bytes, new.model, new.llm_string, new.prompt_is_message, new.prompt
+        );
+    end
+    """,
+)
+"""Made by each connection for itself: with them a store is one statement, and so a transaction without saying so.
+
+Beginning, writing both tables and committing are four calls, each of which lets another thread have Python's lock.
 """
-WRITE_DETAILS = """
-insert or replace into details (id, last_used_at, hits, size_bytes, model, llm_string, prompt_is_message, prompt)
-values (?, ?, ?, ?, ?, ?, ?, ?)
-"""
+WRITE = "insert into new_entries values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 WHOLE = """
 select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits, cast(model as blob),
        cast(llm_strings.text as blob), prompt_is_message, cast(prompt as blob), value, pinned
@@ -107,6 +124,7 @@ SCHEMA = Schema(
         "select namespace, size_bytes, name from entries, details, namespaces limit 0",
         "select id, namespace, key, found_at, value from damaged limit 0",
     ),
+    connection=WRITING,
     migrations={
         1: (
             "alter table entries rename to old_entries",  # one table for everything, and nothing pinned
@@ -164,41 +182,35 @@ def found(digest: bytes, row: tuple[Any, ...]) -> Found:
         raise CorruptEntryError(f"not JSON: {error}") from error
 
 
-class NewRows(NamedTuple):
-    """What `WRITE_ENTRY` takes, and `WRITE_DETAILS` after the id that it returns; the texts they refer to by number."""
+class NewEntry(NamedTuple):
+    """What `WRITE` takes, and the texts that it refers to by number."""
 
-    entry: tuple[Any, ...]
-    details: tuple[Any, ...]
+    row: tuple[Any, ...]
     namespace: tuple[int, str]
     llm_string: tuple[int, str]
 
 
-def new_rows(entry: StoredEntry, namespace: str) -> NewRows:
+def new_entry(entry: StoredEntry, namespace: str) -> NewEntry:
     """An entry as it is written."""
     text = single_message(entry.raw_prompt)
     namespace_id, llm_string_id = interned_id(namespace), interned_id(entry.llm_string)
-    return NewRows(
-        (
-            namespace_id,
-            entry.digest,
-            entry.created_at,
-            entry.expires_at,
-            entry.model_time_s,
-            entry.pinned,
-            seal(entry.key, entry.payload),
-        ),
-        (
-            entry.last_used_at,
-            entry.hits,
-            entry.size_bytes,
-            entry.model,
-            llm_string_id,
-            text is not None,
-            entry.raw_prompt if text is None else text,
-        ),
-        (namespace_id, namespace),
-        (llm_string_id, entry.llm_string),
+    row = (
+        namespace_id,
+        entry.digest,
+        entry.created_at,
+        entry.expires_at,
+        entry.model_time_s,
+        entry.pinned,
+        seal(entry.key, entry.payload),
+        entry.last_used_at,
+        entry.hits,
+        entry.size_bytes,
+        entry.model,
+        llm_string_id,
+        text is not None,
+        entry.raw_prompt if text is None else text,
     )
+    return NewEntry(row, (namespace_id, namespace), (llm_string_id, entry.llm_string))
 
 
 def stored(row: tuple[Any, ...]) -> StoredEntry:
