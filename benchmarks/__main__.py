@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import backends, imports, machine, page
+from benchmarks import backends, imports, invoke, machine, page, scale, writers
 from benchmarks.tables import Table
 
 RESULTS = Path(__file__).parent / "results.md"
-BENCHMARKS = {"backends": backends.measure, "imports": imports.measure, "page": page.measure}
+BENCHMARKS = {
+    "backends": backends.measure,
+    "invoke": invoke.measure,
+    "scale": scale.measure,
+    "writers": writers.measure,
+    "imports": imports.measure,
+    "page": page.measure,
+}
 
 
 def main() -> None:

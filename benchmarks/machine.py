@@ -8,7 +8,16 @@ from importlib.metadata import version
 
 import apsw
 
-PACKAGES = ("streamlit", "langchain-core", "langchain-community", "apsw", "orjson", "pydantic")
+PACKAGES = (
+    "streamlit",
+    "langchain-core",
+    "langchain-community",
+    "langchain-openai",
+    "apsw",
+    "orjson",
+    "pydantic",
+    "diskcache",
+)
 
 
 def description() -> str:
