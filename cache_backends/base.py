@@ -338,7 +338,7 @@ class CacheBackend(BaseCache, Storage):
             model=parameters.model,
             raw_prompt=prompt,
             llm_string=parameters.llm_string,
-            last_used_at=created_at,
+            last_used_at=self._use_at(created_at),
         )
 
     def _refuse_too_large(self, size_bytes: int) -> None:

@@ -11,11 +11,15 @@ from pathlib import Path
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` (made when missing, mode 0600) until the block ends; waits for other holders."""
+def file_lock(path: str | Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file `path` (made when missing, mode 0600) until the block ends; waits for other holders.
+
+    Several may hold it at once where all of them hold it `shared`.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

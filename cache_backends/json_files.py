@@ -85,7 +85,7 @@ class JSONFileCache(CacheBackend):
 
     def _open(self) -> None:
         self._store = JSONStore(self.path)
-        self._limits = Limits(self.max_entries, self.max_bytes)
+        self._limits = Limits(self.max_entries, self.max_bytes, self._store.newest_use)
 
     def _read(self, digest: bytes) -> Found | None:
         key = digest.hex()
@@ -114,8 +114,11 @@ class JSONFileCache(CacheBackend):
             self._store.write_uses()  # what was used least recently is known only then
             self.counters.count_evictions(self._store.evict(self._limits))
 
+    def _use_at(self, now: float) -> float:
+        return self._limits.use_at(now)
+
     def _record_use(self, digest: bytes, now: float) -> None:
-        self._store.uses.note(self._file(digest.hex()), now)
+        self._store.uses.note(self._file(digest.hex()), self._limits.use_at(now))
 
     def _set_aside(self, digest: bytes) -> None:
         key = digest.hex()

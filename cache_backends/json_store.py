@@ -1,6 +1,7 @@
 """The folder of a `JSONFileCache` on disk: its layout, its marker, what lies in it, and what is removed from it.
 
     folder/llm-cache.json                                   says what this folder is, and its format
+    folder/clear.lock                                       held while a namespace is cleared
     folder/<hash of the namespace>/namespace.json           the namespace's name
     folder/<hash of the namespace>/ab/abcdef….json          an entry, by its key
     folder/<hash of the namespace>/ab/abcdef….json.damaged  one that was set aside
@@ -26,19 +27,18 @@ import orjson
 from cache_backends import json_format
 from cache_backends.atomic_file import TEMPORARY_SUFFIX, nanoseconds, sweep, write_atomically
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
-from cache_backends.file_lock import locked
+from cache_backends.file_lock import file_lock, locked
 from cache_backends.limits import Limits
 from cache_backends.uses import MOST_NOTED, UnwrittenUses
 
 MARKER = "llm-cache.json"
+CLEAR_LOCK = "clear.lock"
 NAMESPACE_MARKER = "namespace.json"
 _NAMESPACE, _PART = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{2}")
 _OURS = re.compile(r"[0-9a-f]{64}\.json(\..+)?")
 CLEARED_SUFFIX = ".cleared"
 _CLEARED = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{8}\.cleared")
 _ENTRY = re.compile(r"[0-9a-f]{64}\.json")
-TRIES = 20
-"""How often a file is written again after its folder was cleared away."""
 _HEAD_BYTES = json_format.BODY_OFFSET + 100
 
 
@@ -62,6 +62,7 @@ class JSONStore:
 
     def __init__(self, root: Path) -> None:
         self.root = str(root)
+        self._clearing = f"{self.root}/{CLEAR_LOCK}"
         self.uses: UnwrittenUses[str] = UnwrittenUses()
         self.closed = False
         try:
@@ -86,7 +87,8 @@ class JSONStore:
         folder = f"{self.root}/{namespace_folder(namespace)}"
         cleared = f"{folder}.{secrets.token_hex(4)}{CLEARED_SUFFIX}"
         try:
-            os.rename(folder, cleared)
+            with file_lock(self._clearing):
+                os.rename(folder, cleared)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -95,13 +97,13 @@ class JSONStore:
 
     def write(self, file: str, content: bytes, namespace: str, last_used_at: float) -> None:
         """Write an entry's file, making the folders that are missing: others may clear the namespace meanwhile."""
-        for _ in range(TRIES):
-            try:
-                return write_atomically(file, content, used_at=last_used_at)
-            except FileNotFoundError:
-                with contextlib.suppress(FileNotFoundError, FileExistsError):  # cleared between two of its steps
-                    self._make_folders(file, namespace)
-        return write_atomically(file, content, used_at=last_used_at)
+        try:
+            write_atomically(file, content, used_at=last_used_at)
+        except FileNotFoundError:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            with file_lock(self._clearing, shared=True):  # nobody clears now, and others may write
+                self._make_folders(file, namespace)
+                write_atomically(file, content, used_at=last_used_at)
 
     def _make_folders(self, file: str, namespace: str) -> None:
         """The folders of an entry's file, and the mark of its namespace."""
@@ -118,6 +120,11 @@ class JSONStore:
         for file, count, used_at in self.uses.take(MOST_NOTED):
             with contextlib.suppress(OSError):
                 _add_hits(file, count, used_at)
+
+    def newest_use(self) -> float | None:
+        """The Unix time of the newest use, None where there is none."""
+        newest_ns = max((used.mtime_ns for used in _used_files(self.namespace_folders())), default=None)
+        return None if newest_ns is None else newest_ns / 1_000_000_000
 
     def evict(self, limits: Limits) -> int:
         """Remove the least recently used entries that are not pinned, until both limits are kept; how many."""
@@ -217,8 +224,9 @@ def _remove_cleared(folder: str) -> None:
                     os.unlink(entry.path)
             with contextlib.suppress(OSError):  # something else lies in it
                 os.rmdir(part)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{NAMESPACE_MARKER}")
+        for entry in _scan(folder):
+            if entry.name.startswith(NAMESPACE_MARKER):  # the mark, and what killed writers left of marks
+                os.unlink(entry.path)
         os.rmdir(folder)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cache_backends import sqlite_upkeep as upkeep
 from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
@@ -18,6 +17,7 @@ from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, found, interned_id, new_entry, stored
+from cache_backends.sqlite_upkeep import clear, evict, newest_use, purge, write_uses
 from cache_backends.sqlite_writer import write
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
@@ -36,7 +36,7 @@ class SQLiteStore:
     def __init__(self, path: Path, max_entries: int | None, max_bytes: int | None) -> None:
         self.file = SQLiteFile(path, SCHEMA)
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
-        self.limits = Limits(max_entries, max_bytes)
+        self.limits = Limits(max_entries, max_bytes, lambda: newest_use(self.file))
 
 
 class SQLiteCache(CacheBackend):
@@ -85,10 +85,13 @@ class SQLiteCache(CacheBackend):
             self._flush_uses()
         if store.limits.exist and store.limits.are_due(entry.size_bytes):
             self._flush_uses()  # what was used least recently is known only then
-            self.counters.count_evictions(upkeep.evict(store.file, store.limits))
+            self.counters.count_evictions(evict(store.file, store.limits))
+
+    def _use_at(self, now: float) -> float:
+        return self._store.limits.use_at(now)
 
     def _record_use(self, digest: bytes, now: float) -> None:
-        self._store.uses.note((self.namespace, digest), now)
+        self._store.uses.note((self.namespace, digest), self._store.limits.use_at(now))
 
     def _set_aside(self, digest: bytes) -> None:
         place = self._place(digest)
@@ -117,10 +120,10 @@ class SQLiteCache(CacheBackend):
         return self._changed(statement, (pinned, *self._place(digest)))
 
     def _purge(self, now: float) -> int:
-        return upkeep.purge(self._store.file, interned_id(self.namespace), now)
+        return purge(self._store.file, interned_id(self.namespace), now)
 
     def _clear(self) -> None:
-        upkeep.clear(self._store.file, interned_id(self.namespace))
+        clear(self._store.file, interned_id(self.namespace))
 
     def _entry(self, digest: bytes) -> CacheEntry | None:
         self._flush_uses()
@@ -185,6 +188,6 @@ class SQLiteCache(CacheBackend):
     def _flush_uses(self) -> None:
         """Write uses before entries are shown; whoever can't write may still read."""
         try:
-            upkeep.write_uses(self._store.file, self._store.uses)
+            write_uses(self._store.file, self._store.uses)
         except CacheUnavailableError as error:
             logger.warning("when entries were used could not be written: %s", error)

@@ -55,6 +55,7 @@ create trigger remove_details after delete on entries begin delete from details 
 INDEX_BY_USE = "create index if not exists details_by_use on details (last_used_at, size_bytes)"
 """Made where there are limits: it costs each store a little."""
 MEASURE = "select count(*), total(size_bytes) from details"
+NEWEST_USE = "select max(last_used_at) from details"
 LEAST_RECENTLY_USED = """
 select details.id, last_used_at, size_bytes from details join entries using (id) where not pinned
 order by last_used_at, details.id limit ?

@@ -13,6 +13,7 @@ from cache_backends.sqlite_rows import (
     INDEX_BY_USE,
     LEAST_RECENTLY_USED,
     MEASURE,
+    NEWEST_USE,
     NOTE_USES,
     interned_id,
 )
@@ -39,6 +40,12 @@ def write_uses(file: SQLiteFile, uses: UnwrittenUses[tuple[str, bytes]]) -> None
         except BaseException:
             uses.put_back(some)
             raise
+
+
+def newest_use(file: SQLiteFile) -> float | None:
+    """The Unix time of the newest use, None where there is none."""
+    newest = file.row(NEWEST_USE, ())
+    return newest if isinstance(newest, float) else None
 
 
 def evict(file: SQLiteFile, limits: Limits) -> int:

@@ -71,6 +71,10 @@ class Storage(ABC):
         """`_write` an entry that was last used some time ago."""
         self._write(entry)
 
+    def _use_at(self, now: float) -> float:
+        """When a use of the Unix time `now` is said to have been, where the order of uses is kept by their times."""
+        return now
+
     @abstractmethod
     def _record_use(self, digest: bytes, now: float) -> None:
         """Note a hit without writing synchronously."""

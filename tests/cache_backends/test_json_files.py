@@ -32,7 +32,7 @@ def test_files_and_folders_are_for_their_owner_only(open_json: OpenJSON, folder:
     finally:
         os.umask(old_mask)
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
-    assert len(modes) == 6  # the folder, its mark, the namespace, its mark, one part of it, the entry
+    assert len(modes) == 7  # the folder, its mark and lock, the namespace, its mark, one part of it, the entry
     assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
     assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
 

@@ -214,7 +214,7 @@ def test_a_purge_leaves_no_other_files(cache: JSONFileCache, clock: FakeClock, f
         store(cache.view(ttl=10), f"q{number}", "answer")
     clock.tick(10)
     assert cache.purge_expired() == 20
-    assert files(folder) == {"llm-cache.json", "namespace.json"}
+    assert files(folder) == {"llm-cache.json", "clear.lock", "namespace.json"}
 
 
 # Evicting

@@ -112,7 +112,15 @@ def test_a_cache_survives_a_fork(cache: CacheBackend) -> None:
 
 def test_a_child_does_not_inherit_the_locks_of_its_parents_threads(cache: CacheBackend) -> None:
     store(cache, "q", "answer")
-    locks = [cache.counters._lock, *(lock for name, lock in vars(_store_of(cache)).items() if name.endswith("lock"))]
+    store_itself = _store_of(cache)
+    parts = [cache.counters, store_itself, *(getattr(store_itself, part, None) for part in ("uses", "limits", "file"))]
+    locks = [
+        value
+        for part in parts
+        for value in getattr(part, "__dict__", {}).values()
+        if hasattr(value, "acquire") and hasattr(value, "release")
+    ]
+    assert len(locks) >= 2
     locked, done = threading.Event(), threading.Event()
 
     def hold() -> None:
