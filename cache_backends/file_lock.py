@@ -22,7 +22,7 @@ def file_lock(path: str | Path, *, shared: bool = False) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        _unlock_and_close(descriptor)
 
 
 @contextmanager
@@ -36,6 +36,15 @@ def locked(file: str) -> Iterator[int]:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
+    finally:
+        _unlock_and_close(descriptor)
+
+
+def _unlock_and_close(descriptor: int) -> None:
+    """Closing alone frees nothing while a child lives that another thread has forked meanwhile: it has a copy."""
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
 

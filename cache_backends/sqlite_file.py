@@ -143,6 +143,10 @@ class SQLiteFile(Forkable):
             return connection.reader.execute(query, bindings).get
         except apsw.Error as error:
             raise self.failure(error, connection) from error
+        except BaseException:  # text that is not UTF-8, an interrupt: a read in the middle of its row goes on for ever
+            connection.reader.close(True)
+            connection.reader = connection.cursor()
+            raise
         finally:
             self.give(connection)
 
@@ -206,6 +210,8 @@ class SQLiteFile(Forkable):
         """Give a connection back for the next to take; one to a file that was left meanwhile is closed."""
         if connection.inode == self._inode and not self._closed and connection.getautocommit():
             self._idle.append(connection)
+            if connection.inode != self._inode or self._closed:  # since that was asked
+                self._drop_connections()
         else:
             self._close_connection(connection)
 

@@ -12,6 +12,7 @@ import pytest
 
 from cache_backends import CacheConfigError, CacheUnavailableError, SQLiteCache, cache_key
 from cache_backends.codec import seal
+from cache_backends.errors import CorruptEntryError
 from tests.cache_backends.answers import LLM, chat_prompt, found, look, store
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.sqlite_outside import OpenSQLite, closed_store, damaged_copies, sql
@@ -221,3 +222,16 @@ def test_only_the_newest_damaged_rows_are_kept(
     assert [look(cache, f"q{number}").outcome for number in range(6)] == ["corrupt"] * 6
     with cache._store.file.connection() as connection:
         assert connection.execute("select count(*) from damaged").get == 3
+
+
+def test_text_that_is_not_utf_8_leaves_no_read_open_that_a_store_would_fail_by(open_sqlite: OpenSQLite) -> None:
+    cache = open_sqlite()
+    store(cache, "damaged", "answer")
+    other = apsw.Connection(str(cache.path))
+    other.execute("update entries set value = cast(x'fffefd' as text)")
+    with suppress(CorruptEntryError):
+        cache._read(bytes.fromhex(cache_key("damaged", LLM)))
+    other.execute("update entries set created_at = 1")  # the file goes on, a read that is open does not
+    other.close()
+    store(cache, "next", "answer")
+    assert (cache.counters.stores, cache.counters.errors) == (2, 0)

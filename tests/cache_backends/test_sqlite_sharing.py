@@ -13,6 +13,7 @@ import apsw
 import pytest
 
 from cache_backends import CacheUnavailableError, SQLiteCache, cache_key
+from cache_backends.sqlite_file import Connection
 from tests.cache_backends.answers import LLM, chat_prompt, found, look, store
 from tests.cache_backends.processes import Child, in_child
 from tests.cache_backends.sqlite_outside import OpenSQLite, another_program, closed_store, damaged_copies, locked, sql
@@ -251,3 +252,20 @@ def test_the_store_is_sound_after_many_threads(open_sqlite: OpenSQLite, path: Pa
     assert sql(path, "pragma integrity_check") == [("ok",)]
     assert sql(path, "select count(*) from entries") == [(30,)]
     assert not path.with_name("cache.db-wal").exists()
+
+
+def test_a_connection_given_back_while_the_cache_closes_is_closed(
+    open_sqlite: OpenSQLite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = open_sqlite()._store.file
+    connection = file.take()
+    autocommit = Connection.getautocommit
+
+    def closing_meanwhile(self: Connection) -> bool:
+        file.close()
+        return autocommit(self)
+
+    monkeypatch.setattr(Connection, "getautocommit", closing_meanwhile)
+    file.give(connection)
+    assert not file._idle
+    assert not file._opened
