@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+NOTHING_BUT_FILES = os.O_NOFOLLOW | os.O_NONBLOCK
+"""For files that others may have put there: a link is refused, a pipe that nobody writes to is not waited for."""
+
 
 @contextmanager
 def file_lock(path: str | Path, *, shared: bool = False) -> Iterator[None]:
@@ -31,7 +34,7 @@ def locked(file: str) -> Iterator[int]:
 
     By the time it is locked, another file may have its name. Raises FileNotFoundError where there is none.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | NOTHING_BUT_FILES)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -7,6 +7,7 @@ modification is when it was last used.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,8 @@ from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
-from cache_backends.file_lock import locked
+from cache_backends.file_lock import NOTHING_BUT_FILES, locked
+from cache_backends.fresh_objects import generations_from
 from cache_backends.json_store import (
     NAMESPACE_MARKER,
     JSONStore,
@@ -38,6 +40,7 @@ from cache_backends.summaries import entry_row, whole_entry
 
 ONE_READ = 1 << 16
 """Bytes that one call reads: all of nearly every file."""
+READING = os.O_RDONLY | os.O_CLOEXEC | NOTHING_BUT_FILES
 
 
 class _Whole(NamedTuple):
@@ -48,10 +51,10 @@ class _Whole(NamedTuple):
     status: os.stat_result
 
     @classmethod
-    def of(cls, key: str, opened: io.FileIO) -> Self:
+    def of(cls, key: str, namespace: str, descriptor: int) -> Self:
         """The entry in a file that is open. Raises `CacheError`."""
-        content = opened.read()
-        return cls(content, json_format.from_bytes(key, content), os.fstat(opened.fileno()))
+        content = io.FileIO(descriptor, closefd=False).read()
+        return cls(content, json_format.from_bytes(key, content, namespace), os.fstat(descriptor))
 
     @property
     def entry(self) -> StoredEntry:
@@ -127,7 +130,7 @@ class JSONFileCache(CacheBackend):
             seen = os.lstat(file)
             content = _content(file)
             if content is not None:
-                json_format.found(key, content, self.namespace)
+                generations_from(json_format.found(key, content, self.namespace).answers)
         except FileNotFoundError:
             return
         except CorruptEntryError:
@@ -153,10 +156,10 @@ class JSONFileCache(CacheBackend):
     def _purge(self, now: float) -> int:
         purged = 0
         for file in entry_files(self._folder()):
-            with contextlib.suppress(CacheError, FileNotFoundError):
+            with contextlib.suppress(CacheError, OSError):  # who can't be read or removed must not keep the others
                 whole = self._whole(_key(file))
                 if whole is not None and whole.entry.is_over(now):
-                    purged += _is_purged(file, now)
+                    purged += self._is_purged(file, now)
         return purged
 
     def _clear(self) -> None:
@@ -219,10 +222,22 @@ class JSONFileCache(CacheBackend):
         file = self._file(key)
         with _reading(file):
             try:
-                with open(file, "rb", buffering=0) as opened:
-                    return _Whole.of(key, opened)
+                descriptor = os.open(file, READING)
+                try:
+                    return _Whole.of(key, self.namespace, descriptor)
+                finally:
+                    os.close(descriptor)
             except FileNotFoundError:
                 return None
+
+    def _is_purged(self, file: str, now: float) -> bool:
+        """Remove a file if its entry has expired at the Unix time `now`, whoever changed it just before."""
+        with locked(file) as descriptor:
+            whole = _Whole.of(_key(file), self.namespace, descriptor)
+            aside = take_away(file, whole.status) if whole.entry.is_over(now) else None
+            if aside is not None:
+                os.unlink(aside)
+            return aside is not None
 
     def _change(self, digest: bytes, change: Callable[[StoredEntry], StoredEntry]) -> bool:
         """Change in place what may be changed there: a new answer that is stored meanwhile is another file."""
@@ -231,7 +246,7 @@ class JSONFileCache(CacheBackend):
         with _reporting(file):
             try:
                 with locked(file) as descriptor:
-                    whole = _Whole.of(key, io.FileIO(descriptor, closefd=False))
+                    whole = _Whole.of(key, self.namespace, descriptor)
                     entry = change(whole.entry)
                     head = json_format.with_lifetime(
                         key, whole.content, whole.document, expires_at=entry.expires_at, pinned=entry.pinned
@@ -245,20 +260,10 @@ class JSONFileCache(CacheBackend):
                 return False
 
 
-def _is_purged(file: str, now: float) -> bool:
-    """Remove a file if its entry has expired at the Unix time `now`, whoever changed it just before."""
-    with locked(file) as descriptor:
-        whole = _Whole.of(_key(file), io.FileIO(descriptor, closefd=False))
-        aside = take_away(file, whole.status) if whole.entry.is_over(now) else None
-        if aside is not None:
-            os.unlink(aside)
-        return aside is not None
-
-
 def _content(file: str) -> bytes | None:
     """All bytes of a file, None where there is none. The system's own calls: a file object takes as long again."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file, READING)
         try:
             content = os.read(descriptor, ONE_READ)
             while len(content) >= ONE_READ and (more := os.read(descriptor, len(content))):
@@ -281,7 +286,7 @@ def _reading(file: str) -> Iterator[None]:
 
 
 def _unreadable(file: str, error: OSError) -> CacheError:
-    if isinstance(error, IsADirectoryError | NotADirectoryError):
+    if isinstance(error, IsADirectoryError | NotADirectoryError) or error.errno in (errno.ELOOP, errno.ENXIO):
         return CorruptEntryError(f"{file} is not a file")
     return CacheUnavailableError(f"{file} can't be read: {error.strerror}.")
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cache_backends.codec import checksum
-from cache_backends.errors import CacheError, CorruptEntryError
+from cache_backends.errors import CacheError, CorruptEntryError, NotCacheableError
 from cache_backends.readable import message_prompt, single_message
 from cache_backends.storage import Found, StoredEntry
 
@@ -56,7 +56,7 @@ class Document(NamedTuple):
 
 
 def to_bytes(entry: StoredEntry, namespace: str) -> bytes:
-    """The file of an entry."""
+    """The file of an entry. Raises `NotCacheableError` where the generations are nested too deep for one."""
     text = single_message(entry.raw_prompt)
     fields = {
         "key": entry.key,
@@ -69,9 +69,11 @@ def to_bytes(entry: StoredEntry, namespace: str) -> bytes:
         "llm_string": entry.llm_string,
         "generations": orjson.loads(entry.payload),
     }
-    body = _lifetime(entry.expires_at, entry.pinned) + orjson.dumps(
-        fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    ).removeprefix(b"{\n")
+    try:
+        document = orjson.dumps(fields, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except TypeError as error:
+        raise NotCacheableError("unfaithful", f"the answer holds what JSON can't keep: {error}") from error
+    body = _lifetime(entry.expires_at, entry.pinned) + document.removeprefix(b"{\n")
     return _head(entry.key, entry.hits, body) + body
 
 
@@ -103,13 +105,15 @@ def is_pinned(head: bytes) -> bool:
     return lifetime is not None and b"true" in lifetime[0]
 
 
-def from_bytes(key: str, content: bytes) -> Document:
+def from_bytes(key: str, content: bytes, namespace: str) -> Document:
     """The document in a file's bytes.
 
-    Raises `CorruptEntryError` where it is damaged or belongs to another key, and `CacheError` where a newer version
-    made it.
+    Raises `CorruptEntryError` where it is damaged or belongs to another key or namespace, and `CacheError` where a
+    newer version made it.
     """
-    fields = _checked(key, content)
+    fields = _checked(key, content, namespace)
+    if fields.get("key") != key:
+        raise CorruptEntryError("the file of another key")
     try:
         return Document(fields, int(content[HITS_OFFSET:_HITS_END]))
     except ValueError as error:
@@ -119,12 +123,9 @@ def from_bytes(key: str, content: bytes) -> Document:
 def found(key: str, content: bytes, namespace: str) -> Found:
     """What a lookup needs of a file's bytes.
 
-    Raises as `from_bytes` does, and `CorruptEntryError` where a field has the wrong type or somebody put another
-    namespace's file here.
+    Raises as `from_bytes` does, and `CorruptEntryError` where a field has the wrong type.
     """
-    fields = _checked(key, content)
-    if fields.get("namespace") != namespace:
-        raise CorruptEntryError("the file of another namespace")
+    fields = _checked(key, content, namespace)
     return Found(
         fields.get("generations"),
         _number(fields, "created_at"),
@@ -138,9 +139,13 @@ def stored_entry(document: Document, last_used_at: float) -> StoredEntry:
     fields = document.fields
     prompt, key = _text(fields, "prompt"), _text(fields, "key")
     model = fields.get("model")
+    try:
+        payload = orjson.dumps(fields.get("generations"))
+    except TypeError as error:  # orjson reads what is nested four times as deep as it writes
+        raise CorruptEntryError(f"the generations were not written by this cache: {error}") from error
     return StoredEntry(
         digest=bytes.fromhex(key),
-        payload=orjson.dumps(fields.get("generations")),
+        payload=payload,
         created_at=_number(fields, "created_at"),
         expires_at=_number_or_none(fields, "expires_at"),
         model_time_s=_number_or_none(fields, "model_time_s"),
@@ -153,8 +158,8 @@ def stored_entry(document: Document, last_used_at: float) -> StoredEntry:
     )
 
 
-def _checked(key: str, content: bytes) -> dict[str, Any]:
-    """The fields of a file whose checksum is right."""
+def _checked(key: str, content: bytes, namespace: str) -> dict[str, Any]:
+    """The fields of a file whose checksum is right, and which nobody put here from another namespace."""
     if content[:_CHECKSUM_OFFSET] not in _STARTS:
         start = _ANY_START.match(content)
         if start is not None and int(start[1]) > FORMAT:
@@ -174,6 +179,8 @@ def _checked(key: str, content: bytes) -> dict[str, Any]:
         raise CorruptEntryError(f"not JSON: {error}") from error
     if type(fields) is not dict:
         raise CorruptEntryError("not an object")
+    if fields.get("namespace") != namespace:
+        raise CorruptEntryError("the file of another namespace")
     return fields
 
 

@@ -141,6 +141,8 @@ class JSONStore:
                 is_gone = is_evicted = _removed(file)
             except FileNotFoundError:  # somebody else was faster
                 is_gone, is_evicted = True, False
+            except OSError:  # another user's, or no file at all: the others must do
+                is_gone = is_evicted = False
             entries, size_bytes = entries - is_gone, size_bytes - is_gone * file.size_bytes
             evicted += is_evicted
         return evicted
@@ -242,19 +244,16 @@ def _used_files(folders: list[str]) -> Iterator[Used]:
 
 def _removed(used: Used) -> bool:
     """Remove a file unless its entry is pinned, or was used or replaced since; whether it was removed."""
-    try:
-        with locked(used.path) as descriptor:
-            status = os.fstat(descriptor)
-            if (status.st_mtime_ns, status.st_ino) != (used.mtime_ns, used.inode):
-                return False
-            if json_format.is_pinned(os.pread(descriptor, _HEAD_BYTES, 0)):
-                return False
-            aside = take_away(used.path, status)
-            if aside is not None:
-                os.unlink(aside)
-            return aside is not None
-    except IsADirectoryError:
-        return False
+    with locked(used.path) as descriptor:
+        status = os.fstat(descriptor)
+        if (status.st_mtime_ns, status.st_ino) != (used.mtime_ns, used.inode):
+            return False
+        if json_format.is_pinned(os.pread(descriptor, _HEAD_BYTES, 0)):
+            return False
+        aside = take_away(used.path, status)
+        if aside is not None:
+            os.unlink(aside)
+        return aside is not None
 
 
 def _add_hits(file: str, uses: int, used_at: float) -> None:

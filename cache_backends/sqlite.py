@@ -13,6 +13,7 @@ from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
+from cache_backends.fresh_objects import generations_from
 from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry
 from cache_backends.sqlite_file import SQLiteFile
@@ -98,7 +99,7 @@ class SQLiteCache(CacheBackend):
         with self._store.file.transaction() as connection:
             with contextlib.suppress(CorruptEntryError, UnicodeDecodeError):
                 row = connection.execute(READ, place).fetchone()
-                if row is None or found(digest, row):
+                if row is None or generations_from(found(digest, row).answers):
                     return  # somebody has stored a new answer meanwhile
             connection.execute(
                 "insert into damaged (namespace, key, found_at, value) "

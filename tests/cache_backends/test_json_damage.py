@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
+import signal
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from langchain_core.outputs import Generation
 
 from cache_backends import CacheConfigError, CacheUnavailableError, JSONFileCache, cache_key
-from cache_backends.json_format import BODY_OFFSET, to_bytes
+from cache_backends.json_format import BODY_OFFSET, _head, to_bytes
 from cache_backends.storage import StoredEntry
 from tests.cache_backends.answers import LLM, found, look, store
 from tests.cache_backends.json_outside import OpenJSON, entry_of, file_of, files
@@ -237,3 +243,107 @@ def test_what_else_lies_in_the_folder_is_left_alone(open_json: OpenJSON, folder:
     cache.clear()
     open_json()
     assert {(folder / name).read_text() for name in ("notes.txt", *theirs)} == {"precious"}
+
+
+def _pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def _endless(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+def _link_to_itself(file: Path) -> None:
+    file.symlink_to(file)
+
+
+def _socket(file: Path) -> None:
+    os.mknod(file, stat.S_IFSOCK | 0o600)
+
+
+NO_FILES = [_pipe, _endless, _link_to_itself, _socket]
+
+
+@pytest.fixture
+def few_bytes() -> Iterator[None]:
+    """Reading without end fails soon, and waiting without end too."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 31, limits[1]))
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for ever"))
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.parametrize("planted", NO_FILES)
+@pytest.mark.usefixtures("few_bytes")
+def test_what_is_no_file_is_set_aside(cache: JSONFileCache, planted: Callable[[Path], None]) -> None:
+    store(cache, "q", "answer")
+    file = file_of(cache, "q")
+    file.unlink()
+    planted(file)
+    assert cache.entries().total == 0
+    assert look(cache, "q").outcome == "corrupt"
+    assert look(cache, "q").outcome == "miss"
+    store(cache, "q", "new answer")
+    assert found(cache, "q") == ["new answer"]
+
+
+@pytest.mark.parametrize("planted", NO_FILES)
+@pytest.mark.usefixtures("few_bytes")
+def test_what_is_no_file_does_not_keep_others_from_being_evicted(
+    open_json: OpenJSON, planted: Callable[[Path], None]
+) -> None:
+    cache = open_json(max_entries=3)
+    store(cache, "q", "answer")
+    file_of(cache, "q").unlink()
+    planted(file_of(cache, "q"))
+    os.utime(file_of(cache, "q"), (1, 1), follow_symlinks=False)
+    for number in range(8):
+        store(cache, f"q{number}", "answer")
+    assert cache.counters.errors == 0
+    assert cache.stats().entries <= 3
+
+
+def _planted(cache: JSONFileCache, prompt: str, change: Callable[[bytes], bytes]) -> None:
+    """A file that somebody wrote who knows how to make a checksum."""
+    body = change(file_of(cache, prompt).read_bytes()[BODY_OFFSET:])
+    file_of(cache, prompt).write_bytes(_head(cache_key(prompt, LLM), 0, body) + body)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body.replace(b'"key": "', b'"key": "zz'),
+        lambda body: body.replace(b'"namespace": "', b'"namespace": "not '),
+        lambda body: body[: body.index(b'"generations"')] + b'"generations": ' + b"[" * 600 + b"]" * 600 + b"}",
+    ],
+    ids=["key", "namespace", "depth"],
+)
+def test_a_planted_file_does_not_hide_the_others(cache: JSONFileCache, change: Callable[[bytes], bytes]) -> None:
+    store(cache, "q", "answer")
+    store(cache, "other", "answer")
+    _planted(cache, "q", change)
+    assert entry_of(cache, "q") is None
+    assert not cache.pin(cache_key("q", LLM))
+    assert cache.purge_expired() == 0
+    assert [entry.prompt for entry in cache.entries().entries] == ["other"]
+
+
+def test_what_has_the_right_checksum_and_the_wrong_shape_is_set_aside(cache: JSONFileCache) -> None:
+    store(cache, "q", "answer")
+    _planted(cache, "q", lambda body: body[: body.index(b'"generations"')] + b'"generations": [{"nothing": 1}]}')
+    assert look(cache, "q").outcome == "corrupt"
+    assert look(cache, "q").outcome == "miss"
+
+
+def test_what_is_nested_too_deep_for_a_file_is_not_stored(open_json: OpenJSON) -> None:
+    cache = open_json(strict=True)
+    nested: object = "x"
+    for depth in range(256):
+        nested = [nested]
+        cache.update(f"q{depth}", LLM, [Generation(text="answer", generation_info={"nested": nested})])
+    assert cache.counters.uncacheable
+    assert cache.counters.stores + cache.counters.uncacheable == 256

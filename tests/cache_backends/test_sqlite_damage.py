@@ -235,3 +235,13 @@ def test_text_that_is_not_utf_8_leaves_no_read_open_that_a_store_would_fail_by(o
     other.close()
     store(cache, "next", "answer")
     assert (cache.counters.stores, cache.counters.errors) == (2, 0)
+
+
+def test_what_has_the_right_checksum_and_the_wrong_shape_is_set_aside(open_sqlite: OpenSQLite) -> None:
+    cache = open_sqlite()
+    store(cache, "q", "answer")
+    value = seal(cache_key("q", LLM), b'[{"nothing": 1}]')
+    sql(cache.path, f"update entries set value = x'{value.hex()}'")
+    assert look(cache, "q").outcome == "corrupt"
+    assert look(cache, "q").outcome == "miss"
+    assert sql(cache.path, "select count(*) from damaged") == [(1,)]
