@@ -52,6 +52,18 @@ def _unlock_and_close(descriptor: int) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def held_still(descriptor: int) -> Iterator[None]:
+    """Keep an open file from being `locked` by others until the block ends; waits for those who have it locked now."""
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def lock_if_free(descriptor: int) -> bool:
     """Lock an open file until it is closed, unless somebody holds it; whether that worked.
 

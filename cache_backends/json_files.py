@@ -22,7 +22,7 @@ from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
-from cache_backends.file_lock import NOTHING_BUT_FILES, locked
+from cache_backends.file_lock import NOTHING_BUT_FILES, held_still, locked
 from cache_backends.fresh_objects import generations_from
 from cache_backends.json_store import (
     NAMESPACE_MARKER,
@@ -53,6 +53,7 @@ class _Whole(NamedTuple):
     @classmethod
     def of(cls, key: str, namespace: str, descriptor: int) -> Self:
         """The entry in a file that is open. Raises `CacheError`."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
         content = io.FileIO(descriptor, closefd=False).read()
         return cls(content, json_format.from_bytes(key, content, namespace), os.fstat(descriptor))
 
@@ -99,7 +100,7 @@ class JSONFileCache(CacheBackend):
         try:
             return json_format.found(key, content, self.namespace)
         except CorruptEntryError:
-            again = _content(file)  # somebody may have been changing its first lines in this moment
+            again = _content(file, still=True)  # somebody may have been changing its first lines in this moment
             if again is None or again == content:
                 raise
             return json_format.found(key, again, self.namespace)
@@ -128,7 +129,7 @@ class JSONFileCache(CacheBackend):
         file = self._file(key)
         try:
             seen = os.lstat(file)
-            content = _content(file)
+            content = _content(file, still=True)
             if content is not None:
                 generations_from(json_format.found(key, content, self.namespace).answers)
         except FileNotFoundError:
@@ -225,6 +226,9 @@ class JSONFileCache(CacheBackend):
                 descriptor = os.open(file, READING)
                 try:
                     return _Whole.of(key, self.namespace, descriptor)
+                except CorruptEntryError:
+                    with held_still(descriptor):
+                        return _Whole.of(key, self.namespace, descriptor)
                 finally:
                     os.close(descriptor)
             except FileNotFoundError:
@@ -260,11 +264,17 @@ class JSONFileCache(CacheBackend):
                 return False
 
 
-def _content(file: str) -> bytes | None:
-    """All bytes of a file, None where there is none. The system's own calls: a file object takes as long again."""
+def _content(file: str, *, still: bool = False) -> bytes | None:
+    """All bytes of a file, None where there is none; `still`: while nobody changes it in place.
+
+    By the system's own calls: a file object takes as long again.
+    """
     try:
         descriptor = os.open(file, READING)
         try:
+            if still:
+                with held_still(descriptor):
+                    return io.FileIO(descriptor, closefd=False).read()
             content = os.read(descriptor, ONE_READ)
             while len(content) >= ONE_READ and (more := os.read(descriptor, len(content))):
                 content += more
