@@ -23,6 +23,9 @@ from cache_backends.summaries import entry_row, whole_entry
 PURGED_AT_A_TIME = 1_000
 """Entries that one step of a purge looks at, so that others wait for the lock well under a millisecond."""
 
+MOST_EARLY = 1_000
+"""Notes of early uses, beyond two an entry, before those that are over are dropped."""
+
 Place = tuple[str, bytes]
 """Namespace and digest."""
 
@@ -75,6 +78,17 @@ class MemoryStore(Forkable):
         self.held[place] = held
         self.held.move_to_end(place)
         self.size_bytes += held.size_bytes - (old.size_bytes if old is not None else 0)
+
+    def put_early(self, held: Held, place: Place) -> None:
+        """Note that an entry was used longer ago than its place in the order says."""
+        if len(self.early) > 2 * len(self.held) + MOST_EARLY:  # most of them are not true any more
+            self.early = [
+                (used_at, early)
+                for used_at, early in {*self.early}
+                if early in self.held and self.held[early].last_used_at == used_at
+            ]
+            heapq.heapify(self.early)
+        heapq.heappush(self.early, (held.last_used_at, place))
 
     def remove(self, place: Place) -> bool:
         """Hold an entry no longer; whether it was there."""
@@ -162,7 +176,7 @@ class MemoryCache(CacheBackend):
         with store.lock:
             store.put((self.namespace, entry.digest), held)
             if is_early:
-                heapq.heappush(store.early, (held.last_used_at, (self.namespace, entry.digest)))
+                store.put_early(held, (self.namespace, entry.digest))
             evicted = store.evict(self.max_entries, self.max_bytes)
         if evicted:
             self.counters.count_evictions(evicted)
@@ -197,7 +211,7 @@ class MemoryCache(CacheBackend):
             if held is not None:
                 held.pinned = pinned
                 if not pinned and self._has_limits:  # evictions moved it to the end of the order
-                    heapq.heappush(self._store.early, (held.last_used_at, (self.namespace, digest)))
+                    self._store.put_early(held, (self.namespace, digest))
         return held is not None
 
     def _purge(self, now: float) -> int:
@@ -230,13 +244,15 @@ class MemoryCache(CacheBackend):
     def _rows(self) -> Iterator[Row]:
         store = self._open_store()
         with store.lock:
-            here = [held.as_it_is() for (namespace, _), held in store.held.items() if namespace == self.namespace]
+            everything = list(store.held.items())  # in one go: whoever stores waits for it
+        here = (held.as_it_is() for (namespace, _), held in everything if namespace == self.namespace)
         return (entry_row(entry, decode(entry.payload), self.namespace) for entry in here)
 
     def _namespaces(self) -> Sequence[str]:
         store = self._open_store()
         with store.lock:
-            return list({namespace for namespace, _ in store.held})
+            places = list(store.held)
+        return list({namespace for namespace, _ in places})
 
     def _close(self) -> None:
         with self._store.lock:
@@ -255,7 +271,8 @@ class MemoryCache(CacheBackend):
     def _places(self) -> list[Place]:
         store = self._open_store()
         with store.lock:
-            return [place for place in store.held if place[0] == self.namespace]
+            places = list(store.held)
+        return [place for place in places if place[0] == self.namespace]
 
     def _open_store(self) -> MemoryStore:
         if self._store.closed:

@@ -151,3 +151,18 @@ def _used_at(cache: MemoryCache, prompt: str, used_at: float) -> object:
     import dataclasses
 
     return dataclasses.replace(whole(cache, prompt, ""), last_used_at=used_at)
+
+
+def test_pinning_and_restoring_again_and_again_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "MOST_EARLY", 10)
+    cache = MemoryCache(max_entries=2)
+    for prompt in ("old", "new"):
+        store(cache, prompt, "answer")
+    entry = whole(cache, "old")
+    for _ in range(100):
+        cache.pin(entry.key)
+        cache.pin(entry.key, False)
+        cache.restore(entry)
+    assert len(cache._store.early) <= 2 * 2 + 10 + 1
+    store(cache, "newest", "answer")
+    assert prompts(cache) == {"new", "newest"}
