@@ -103,11 +103,19 @@ WRITING = (
 Beginning, writing both tables and committing are four calls, each of which lets another thread have Python's lock.
 """
 WRITE = "insert into new_entries values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-WHOLE = """
-select entries.id, key, created_at, expires_at, model_time_s, last_used_at, hits, cast(model as blob),
-       cast(llm_strings.text as blob), prompt_is_message, cast(prompt as blob), value, pinned
+
+
+def _no_text(column: str) -> str:
+    """A column that holds no text unless it is damaged: what is not UTF-8 would stop the whole query."""
+    return f"iif(typeof({column}) = 'text', 'damaged', {column})"
+
+
+WHOLE = f"""
+select entries.id, {_no_text("key")}, {_no_text("created_at")}, {_no_text("expires_at")}, {_no_text("model_time_s")},
+       {_no_text("last_used_at")}, {_no_text("hits")}, cast(model as blob), cast(llm_strings.text as blob),
+       {_no_text("prompt_is_message")}, cast(prompt as blob), {_no_text("value")}, {_no_text("pinned")}
 from entries join details using (id) join llm_strings on llm_strings.id = details.llm_string
-"""
+"""  # noqa: S608  # made of nothing but this file
 SCHEMA = Schema(
     content="SQLite cache",
     application_id=0x4C4C4D43,  # "LLMC"

@@ -19,6 +19,7 @@ from cache_backends.sqlite_rows import (
 )
 from cache_backends.uses import UnwrittenUses
 
+LOOK_UP_TO = "select max(id) from (select id from entries where id > ? order by id limit ?)"
 Row = tuple[Any, ...]
 ROWS_A_TRANSACTION = 200
 """Rows that one transaction changes, so that another writer waits for a few milliseconds at most."""
@@ -76,14 +77,15 @@ def _evict(file: SQLiteFile, limits: Limits) -> int:
 
 def purge(file: SQLiteFile, namespace_id: int, now: float) -> int:
     """Remove the entries of a namespace that have expired at the Unix time `now`; how many."""
-    purged = 0
-    for first in range(0, (file.row("select max(id) from entries", ()) or 0) + 1, ROWS_A_LOOK):
+    purged, last = 0, 0
+    while newest := file.row(LOOK_UP_TO, (last, ROWS_A_LOOK)):  # ids may lie far apart
+        first, last = last + 1, newest
         with file.connection() as connection:
             expired = list(
                 connection.execute(
                     "select id from entries where id between ? and ? and +namespace = ? and expires_at <= ? "
                     "and not pinned",
-                    (first, first + ROWS_A_LOOK - 1, namespace_id, now),
+                    (first, last, namespace_id, now),
                 )
             )
         for some in _in_steps(expired):

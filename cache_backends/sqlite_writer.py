@@ -7,6 +7,9 @@ import apsw
 from cache_backends.sqlite_file import Connection, SQLiteFile, in_transaction
 from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE, NewEntry
 
+MOST_KNOWN = 1_000
+"""Texts a connection remembers to be in the file; programs have few, and some have one for each request."""
+
 
 def write(file: SQLiteFile, entry: NewEntry) -> None:
     """Write an entry, and return when it is in the file. Raises `CacheError`."""
@@ -27,4 +30,6 @@ def _write_with_texts(connection: Connection, entry: NewEntry) -> None:
         connection.execute(KNOW_NAMESPACE, entry.namespace)
         connection.execute(KNOW_LLM_STRING, entry.llm_string)
         connection.writer.execute(WRITE, entry.row)
+    if len(connection.known) >= MOST_KNOWN:
+        connection.known.clear()
     connection.known |= {entry.namespace, entry.llm_string}

@@ -245,3 +245,15 @@ def test_what_has_the_right_checksum_and_the_wrong_shape_is_set_aside(open_sqlit
     assert look(cache, "q").outcome == "corrupt"
     assert look(cache, "q").outcome == "miss"
     assert sql(cache.path, "select count(*) from damaged") == [(1,)]
+
+
+def test_a_row_with_text_in_place_of_bytes_hides_no_other(open_sqlite: OpenSQLite) -> None:
+    cache = open_sqlite()
+    for prompt in ("damaged", "other"):
+        store(cache, prompt, "answer")
+    where = f"where key = x'{cache_key('damaged', LLM)}'"
+    for column in ("value", "expires_at", "created_at"):
+        sql(cache.path, f"update entries set {column} = cast(x'fffefd' as text) {where}")
+        assert [entry.prompt for entry in cache.entries().entries] == ["other"]
+        assert cache.stats().entries == 1
+        assert cache.get(cache_key("damaged", LLM)) is None

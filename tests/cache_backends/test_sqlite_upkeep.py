@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -273,3 +274,28 @@ def test_the_index_and_the_table_agree_after_all_of_it(open_sqlite: OpenSQLite, 
     connection = apsw.Connection(str(path))
     assert connection.pragma("integrity_check") == "ok"
     connection.close()
+
+
+def test_ids_that_lie_far_apart_do_not_slow_a_purge_down(open_sqlite: OpenSQLite, clock: FakeClock) -> None:
+    cache = open_sqlite(ttl=10)
+    for number in range(3):
+        store(cache, f"q{number}", "answer")
+    for table in ("entries", "details"):
+        sql(cache.path, f"update {table} set id = 1000000000000000000 where id = 3")
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it looks at every id that could be"))
+    signal.alarm(10)
+    try:
+        clock.tick(11)
+        assert cache.purge_expired() == 3
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def test_a_connection_remembers_no_end_of_texts(open_sqlite: OpenSQLite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cache_backends.sqlite_writer.MOST_KNOWN", 10)
+    cache = open_sqlite()
+    for number in range(30):
+        store(cache, "q", "answer", llm_string=f"model {number}")
+    assert len(cache._store.file._idle[-1].known) <= 12
+    assert cache.stats().entries == 30
