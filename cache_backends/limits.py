@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
 
 from cache_backends.forks import Forkable, tell_of_forks
+
+logger = logging.getLogger("cache_backends")
 
 CHECKS = 100
 """Limits are checked each time a hundredth of them was stored: counting costs more than storing."""
@@ -46,7 +49,11 @@ class Limits(Forkable):
             return now
         newest = self._newest_use
         if newest is None:
-            newest = self._find_newest_use() or now
+            try:
+                newest = self._find_newest_use() or now
+            except Exception as error:  # noqa: BLE001  # an answer is worth more than the order of uses
+                logger.warning("when entries were last used can't be found: %s", error)
+                newest = now
         if now < newest <= now + MOST_SET_BACK_S:
             now = newest + TICK_S
         self._newest_use = now

@@ -13,6 +13,8 @@ TimeToLive = float | int | str | timedelta | None
 """Seconds, a `timedelta`, or text such as "90", "45s", "10m", "1h", "7d"; None: for ever."""
 
 MAX_NAMESPACE_LENGTH = 200
+GREATEST_LIMIT = 2**63 - 1
+"""What SQLite's integers, and a division, can hold."""
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _TTL_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -49,10 +51,10 @@ def parse_limit(name: str, limit: int | str | None) -> int | None:
     """A limit (of entries, of bytes), or None for no limit."""
     if limit is None:
         return None
-    if isinstance(limit, str) and limit.strip().isdecimal():
+    if isinstance(limit, str) and limit.strip().isdecimal() and len(limit.strip()) <= len(str(GREATEST_LIMIT)):
         limit = int(limit)
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise CacheConfigError(f"{name}={limit!r} is not a limit. Use a whole number of 1 or more.")
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= GREATEST_LIMIT:
+        raise CacheConfigError(f"{name}={_shown(limit)} is not a limit. Use a whole number of 1 or more.")
     return limit
 
 
@@ -75,3 +77,8 @@ def parse_bool(name: str, value: bool | str) -> bool:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     raise CacheConfigError(f"{name}={value!r} is not a switch. Use true or false.")
+
+
+def _shown(limit: object) -> str:
+    """A value as a sentence can show it: of very long numbers Python refuses to make text."""
+    return "(too great)" if isinstance(limit, int) and limit > GREATEST_LIMIT else f"{limit!r:.60}"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache_backends.errors import CacheUnavailableError
 from cache_backends.limits import CHECKS, Limits
 from tests.cache_backends.processes import in_child
 
@@ -68,3 +69,12 @@ def test_a_forked_child_can_evict_although_a_thread_of_its_parent_was_evicting()
     limits = Limits(10, None)
     with limits.evicting:
         assert in_child(lambda: limits.evicting.acquire(timeout=5))
+
+
+def test_a_store_that_can_not_say_when_it_was_used_is_used_all_the_same() -> None:
+    def fails() -> float:
+        raise CacheUnavailableError("a folder of somebody else")
+
+    limits = Limits(10, None, fails)
+    assert limits.use_at(5.0) == 5.0
+    assert limits.use_at(4.0) > 5.0

@@ -105,3 +105,11 @@ def test_a_switch_is_a_bool_or_its_text(text: Any, value: bool) -> None:
 def test_any_other_switch_is_refused_with_its_name(text: Any) -> None:
     with pytest.raises(CacheConfigError, match=r"strict=.* is not a switch\. Use true or false"):
         parse_bool("strict", text)
+
+
+@pytest.mark.parametrize(
+    "limit", ["9" * 5_000, "1" + "0" * 400, 10**400, 10**5_000], ids=["text", "float", "int", "unsayable"]
+)
+def test_a_limit_that_no_store_could_reach_is_refused(limit: Any) -> None:
+    with pytest.raises(CacheConfigError, match="is not a limit"):
+        parse_limit("max_entries", limit)
