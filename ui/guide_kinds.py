@@ -99,7 +99,10 @@ def sqlite() -> Kind:
         shared_by=_("Threads and processes of one machine."),
         choose=_("You are in doubt: answers last, and there is nothing to install, run or look after."),
         key=_("The request's SHA-256 (32 bytes) together with the namespace, in a unique index."),
-        value=_("One row an answer: the answer as JSON behind a checksum, with prompt, model, times and hits."),
+        value=_(
+            "Two rows an answer: the answer as JSON behind a checksum, with its times; and prompt, model and hits, "
+            "which a hit need not read."
+        ),
         advantages=_("Survives restarts and crashes. Reading and browsing never hold up whoever stores."),
         limits=_(
             "One machine. Answers are stored one after the other: one that waits more than {seconds} seconds for its "

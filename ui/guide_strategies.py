@@ -85,8 +85,8 @@ def _in_words() -> None:
             "The file has a write-ahead log and `synchronous=NORMAL`: readers do not wait for a writer nor a writer "
             "for readers, and as soon as an answer is stored, the end of the process can't take it any more. The text "
             "of the parameters, which many answers have in common, is stored once. When and how often an answer was "
-            "used is noted in memory and written with the next answer that is stored, so that a hit never waits for "
-            "the disk."
+            "used is noted in memory and written later: when somebody browses, when the cache is closed, when room is "
+            "made for new answers, or when there are a thousand notes and an answer is stored. So a hit writes nothing."
         )
     )
     subheading(_("JSON files"))
