@@ -65,7 +65,10 @@ def _options() -> None:
             [
                 "`max_bytes`",
                 _("No limit"),
-                _("The most bytes that all prompts, parameters and answers of the store may have together."),
+                _(
+                    "The most bytes that all prompts, parameters and answers of the store may have together; for JSON "
+                    "files, all files. A larger answer is not stored."
+                ),
             ],
             [
                 "`strict`",

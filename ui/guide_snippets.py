@@ -110,9 +110,10 @@ print(limited.purge_expired())
         "limits",
         _("Time to live, limits, namespaces"),
         _(
-            "Options stand in the address or are given by name. When `max_entries` is exceeded, the least recently "
-            "used answers go; SQLite and JSON files look every hundredth part of the limit, so they may be over it by "
-            "that."
+            "Options stand in the address or are given by name. When `max_entries` or `max_bytes` is exceeded, the "
+            "least recently used answers go, but none that was pinned. To save work, SQLite and JSON files check only "
+            "after each hundredth part of the limit was stored, so they may be over it by that much for each program "
+            "that stores."
         ),
         code,
     )
@@ -156,6 +157,10 @@ for summary in page.entries:
 entry = cache.get(page.entries[0].key)
 print(entry.text, entry.location)
 
+{_comment(_("Another time to live from now on; or kept, whatever the clock and the limits say:"))}
+cache.set_ttl(entry.key, "1h")
+cache.pin(entry.key)
+
 print(cache.stats())
 cache.delete(entry.key)
 {_comment(_("All of this namespace, and nothing else in the store:"))}
@@ -164,7 +169,7 @@ cache.close()
 """
     return Snippet(
         "browse",
-        _("Find, read and remove answers"),
+        _("Find, read, keep and remove answers"),
         _(
             "A search finds answers whose prompt or text has all its words, or words that begin with them; capital "
             "letters and accents make no difference."
