@@ -27,11 +27,12 @@ def show_code() -> None:
     """The picker and the programs for what is picked."""
     prose(
         _(
-            "The caches of this app are a library, the folder `cache_backends`. Copy it beside your program and "
-            "install what it needs; nothing else of this app is required."
+            "The caches of this app are a library of their own, `cache_backends`. In a clone of this app, this "
+            "installs it and what it needs, and nothing else of the app; and LangChain's package for OpenAI, which the "
+            "programs below use."
         )
     )
-    st.code("pip install langchain-core orjson apsw langchain-openai", language="bash", width=PROSE_WIDTH)
+    st.code("pip install . langchain-openai", language="bash", width=PROSE_WIDTH)
     urls = urls_to_take_home()
     picked = choice(_("Strategy"), list(urls), key="guide_strategy", format_func=_label)
     for number, snippet in enumerate(snippets(urls[picked])):

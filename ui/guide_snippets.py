@@ -141,7 +141,8 @@ print(ask(question).text)
         _("One call for equal requests at the same time"),
         _(
             "Of all threads and tasks that ask the same and miss, one asks the model; the others wait and get its "
-            "answer, with the outcome `shared`, or its error."
+            "answer, with the outcome `shared`, or its error. Whoever has waited for a minute (`timeout_s`) gets a "
+            "`FlightTimeoutError`; the call goes on."
         ),
         code,
     )
