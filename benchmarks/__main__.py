@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
-from benchmarks import backends, imports, invoke, machine, page, scale, writers
+from benchmarks import backends, imports, invoke, machine, page, parts, scale, writers
 from benchmarks.tables import Table
 
 RESULTS = Path(__file__).parent / "results.md"
 BENCHMARKS = {
     "backends": backends.measure,
+    "parts": parts.measure,
     "invoke": invoke.measure,
     "scale": scale.measure,
     "writers": writers.measure,
@@ -27,6 +29,7 @@ def main() -> None:
     unknown = [name for name in chosen if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}. Known: {', '.join(BENCHMARKS)}")
+    warnings.filterwarnings("ignore", module="langchain_community")  # it is here to be compared with
     tables: list[Table] = []
     for name in chosen:
         for table in BENCHMARKS[name]():
