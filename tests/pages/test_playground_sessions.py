@@ -34,7 +34,7 @@ def test_shared_an_answer_of_one_visitor_is_a_hit_for_the_other(visit: Visit, st
     ("locale", "says", "outcome", "avoided"),
     [
         ("en-US", "this request waited for that answer and shares it", "Shared", "by 1 call avoided"),
-        ("pt-BR", "esta requisição esperou por essa resposta e a compartilha", "Compartilhado", "em 1 chamada evitada"),
+        ("pt-BR", "esta requisição esperou por essa resposta e a compartilha", "Compartilhado", "evitou 1 chamada"),
     ],
 )
 def test_shared_who_asks_what_is_being_answered_waits_and_pays_nothing(
