@@ -13,8 +13,8 @@ from benchmarks.tables import Goal, Table, goals_table
 from cache_backends import SQLiteCache
 from cache_backends.codec import encode
 from cache_backends.keys import request_digest
-from cache_backends.sqlite_file import in_transaction
 from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE, new_entry
+from cache_backends.sqlite_schema import in_transaction
 from cache_backends.storage import StoredEntry
 
 SMALL, LARGE = 10_000, 1_000_000

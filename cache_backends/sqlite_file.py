@@ -12,9 +12,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ import apsw
 from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError
 from cache_backends.file_lock import file_lock
 from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.sqlite_schema import Schema, in_transaction, is_made, make, probe
 
 logger = logging.getLogger("cache_backends")
 
@@ -40,24 +40,6 @@ PAGE_CACHE_KIB = 16_384
 """Pages a connection keeps in memory; SQLite's own 2 MiB hold fewer than a thousand entries."""
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What a file holds, and how it is known again."""
-
-    content: str
-    """What a person calls it: "cache", "history"."""
-    application_id: int
-    """Marks a file as ours, see https://sqlite.org/fileformat.html#application_id."""
-    version: int
-    statements: tuple[str, ...]
-    probes: tuple[str, ...] = ()
-    """Queries that name every table and column in use: a file of ours that can't answer them is damaged."""
-    connection: tuple[str, ...] = ()
-    """What each connection makes for itself, in its own temporary database."""
-    migrations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    """By version: what makes a file of it one of the next version, quickly whatever it holds."""
 
 
 class Connection(apsw.Connection):
@@ -86,19 +68,6 @@ class _Patience:
             return False
         time.sleep(FIRST_WAIT_S * min(100, 1 + waits / 10))
         return True
-
-
-@contextmanager
-def in_transaction(connection: apsw.Connection) -> Iterator[None]:
-    """One write transaction: all of the block, or nothing of it."""
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        with contextlib.suppress(apsw.Error):
-            connection.execute("rollback")
-        raise
 
 
 class SQLiteFile(Forkable):
@@ -297,7 +266,7 @@ class SQLiteFile(Forkable):
             connection.reader, connection.writer = connection.cursor(), connection.cursor()
             connection.known = set()
             self._check_format(connection)
-            self._probe(connection)
+            probe(connection, self.path, self.schema)
             for statement in self.schema.connection:
                 connection.execute(statement)
             connection.execute("pragma synchronous = normal")
@@ -319,59 +288,11 @@ class SQLiteFile(Forkable):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def _check_format(self, connection: apsw.Connection) -> None:
-        if os.stat(self.path).st_size and self._is_made(connection):
+        if os.stat(self.path).st_size and is_made(connection, self.path, self.schema):
             return
         with self._lock_file():  # one process makes the tables, the others wait for it
-            if not self._is_made(connection):
-                self._make(connection)
-
-    def _probe(self, connection: apsw.Connection) -> None:
-        """Find the damage in a file of ours that SQLite takes for something else. Raises `apsw.CorruptError`."""
-        if connection.readonly("main") and os.access(self.path, os.W_OK):
-            raise apsw.CorruptError("its header says that it can't be written")
-        for probe in self.schema.probes:
-            try:
-                connection.execute(probe).fetchall()
-            except apsw.SQLError as error:
-                raise apsw.CorruptError(str(error)) from error
-
-    def _is_made(self, connection: apsw.Connection) -> bool:
-        """Whether the file holds this schema; False where it is empty. Refuses what is not ours to write to."""
-        connection.execute("begin")  # one view of all three: another process may be making the tables just now
-        application_id, version = connection.pragma("application_id"), connection.pragma("user_version")
-        try:
-            is_empty = not connection.execute("select count(*) from sqlite_schema").get
-        except apsw.SQLError as error:
-            if application_id == self.schema.application_id:
-                raise apsw.CorruptError(str(error)) from error
-            raise
-        connection.execute("commit")
-        if (application_id, version) == (self.schema.application_id, self.schema.version):
-            return True
-        if application_id == self.schema.application_id:
-            if version in self.schema.migrations:
-                return False
-            raise CacheConfigError(
-                f"{self.path} was made by a newer version (format {version}; this one knows up to "
-                f"{self.schema.version}). Update the program, or name another file."
-            )
-        if not is_empty:
-            raise CacheConfigError(f"{self.path} is the SQLite database of another program. Name another file.")
-        return False
-
-    def _make(self, connection: apsw.Connection) -> None:
-        """Make the tables, or those of an older format new, in one transaction."""
-        connection.pragma("journal_mode", "wal")
-        with in_transaction(connection):
-            version = connection.pragma("user_version")
-            statements = self.schema.statements
-            if connection.pragma("application_id") == self.schema.application_id:
-                olds = range(version, self.schema.version)
-                statements = tuple(statement for old in olds for statement in self.schema.migrations[old])
-            for statement in statements:
-                connection.execute(statement)
-            connection.pragma("user_version", self.schema.version)
-            connection.pragma("application_id", self.schema.application_id)
+            if not is_made(connection, self.path, self.schema):
+                make(connection, self.schema)
 
     def _follow_path(self) -> None:
         """Leave a file that was deleted or set aside meanwhile, so that all processes write to the same one."""

@@ -13,7 +13,7 @@ import orjson
 from cache_backends.codec import seal, unseal
 from cache_backends.errors import CorruptEntryError
 from cache_backends.readable import message_prompt, single_message
-from cache_backends.sqlite_file import Schema
+from cache_backends.sqlite_schema import Schema
 from cache_backends.storage import Found, StoredEntry
 
 _ENTRIES = """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import apsw
 
-from cache_backends.sqlite_file import Connection, SQLiteFile, in_transaction
+from cache_backends.sqlite_file import Connection, SQLiteFile
 from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE, NewEntry
+from cache_backends.sqlite_schema import in_transaction
 
 MOST_KNOWN = 1_000
 """Texts a connection remembers to be in the file; programs have few, and some have one for each request."""

@@ -15,7 +15,8 @@ import apsw
 import pandas as pd
 
 from cache_backends.errors import CacheError
-from cache_backends.sqlite_file import Schema, SQLiteFile
+from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.sqlite_schema import Schema
 from lab import history_points
 from lab.measurement import LOOKUPS, Measurement
 
