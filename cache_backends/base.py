@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Self
 from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
-from cache_backends import browse, codec
+from cache_backends import codec
+from cache_backends.browse import Progress, Query, no_progress
 from cache_backends.counters import Counters
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError, NotCacheableError
 from cache_backends.fresh_objects import generations_from
@@ -96,36 +97,13 @@ class CacheBackend(BaseCache, Storage):
         started = time.perf_counter()
         digest: bytes | None = None
         found: Found | None = None
-        generations: list[Generation] | None = None
-        now = 0.0
         error: Exception | None = None
-        outcome: Outcome = "miss"
         try:
             digest = request_digest(prompt, llm_string)
             found = self._read(digest)
-            if found is not None:
-                now = self.clock()
-                if found.expires_at is not None and found.expires_at <= now:
-                    outcome = "expired"
-                else:
-                    generations = generations_from(found.answers)
-                    outcome = "hit"
-                    self._record_use(digest, now)
-        except CorruptEntryError as corrupt:
-            outcome, error = "corrupt", corrupt
-            self._try_to_set_aside(digest, corrupt)
         except Exception as failure:  # noqa: BLE001  # failing open: whatever it is, the model can be asked
-            outcome, error, generations = "error", failure, None
-            logger.warning("lookup failed, the model is asked instead: %s", redact(str(failure)))
-        ended = time.perf_counter()
-        self.counters.count_lookup(outcome, ended - started)
-        if generations is None and digest is not None:
-            self._remember_miss(digest, ended)
-        if observers.get():
-            note_lookup(self._identity, self.namespace, _lookup(outcome, digest, ended - started, found, now, error))
-        if self.strict and outcome == "error" and error is not None:
-            raise error
-        return generations
+            error = failure
+        return self._looked_up(started, digest, found, error)
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store all generations of one request, replacing what was there; not what is empty, cut off or unfaithful."""
@@ -134,30 +112,15 @@ class CacheBackend(BaseCache, Storage):
     def _update(self, prompt: str, llm_string: str, return_val: Sequence[Generation], caller: int) -> None:
         started = time.perf_counter()
         digest: bytes | None = None
-        refusal: Refusal | None = None
         error: Exception | None = None
         try:
             digest = request_digest(prompt, llm_string)
-            asked_at = self._asked_at.pop((caller, self.namespace, digest), None)
-            model_time_s = None if asked_at is None else started - asked_at
-            self._write(self._new_entry(digest, prompt, llm_string, list(return_val), model_time_s))
-        except NotCacheableError as not_cacheable:
-            refusal, error = not_cacheable.reason, not_cacheable  # type: ignore[assignment]
-            self.counters.count_uncacheable()
-            logger.info("not stored: %s", not_cacheable)
+            self._write(
+                self._new_entry(digest, prompt, llm_string, return_val, self._model_time(digest, started, caller))
+            )
         except Exception as failure:  # noqa: BLE001  # failing open: an answer that was paid for is never lost
-            refusal, error = "error", failure
-            self.counters.count_error()
-            logger.warning("the answer could not be stored: %s", redact(str(failure)))
-        elapsed_s = time.perf_counter() - started
-        if error is None:
-            self.counters.count_store(elapsed_s)
-        if observers.get():
-            key = None if digest is None else digest.hex()
-            detail = redact(str(error)) if error is not None else None
-            note_store(self._identity, self.namespace, Store(key, error is None, elapsed_s, refusal, detail))
-        if self.strict and refusal == "error" and error is not None:
-            raise error
+            error = failure
+        self._tried_to_store(started, digest, error)
 
     def clear(self, **kwargs: Any) -> None:  # noqa: ARG002  # LangChain's signature
         """Remove every entry of this namespace, and nothing else in the store."""
@@ -218,18 +181,20 @@ class CacheBackend(BaseCache, Storage):
         descending: bool = True,
         limit: int = 50,
         after: str | None = None,
+        progress: Progress = no_progress,
     ) -> EntryPage:
         """One page of the entries of this namespace.
 
         `search` finds entries whose prompt or answer has every word of it, as a prefix, case and accents ignored.
-        `after` is the `next` of the page before. Raises ValueError for a value that is not allowed.
+        `after` is the `next` of the page before. `progress` is told now and then how many entries were looked at, where
+        that takes long; what it raises ends the search. Raises ValueError for a value that is not allowed.
         """
-        query = browse.Query(search, model, state, order_by, descending, limit, after)
-        return browse.page(self._rows(), query, self.clock())
+        query = Query(search, model, state, order_by, descending, limit, after, progress)
+        return self._page(query, self.clock())
 
     def models(self) -> list[str]:
         """The models whose answers this namespace holds, in alphabetical order."""
-        return sorted({row.summary.model for row in self._rows() if row.summary.model is not None})
+        return sorted(self._models())
 
     def namespaces(self) -> list[str]:
         """The namespaces of the store that hold entries, in alphabetical order."""
@@ -272,16 +237,7 @@ class CacheBackend(BaseCache, Storage):
 
     def stats(self) -> StoreStats:
         """How much this namespace holds."""
-        now = self.clock()
-        summaries = [row.summary for row in self._rows()]
-        created = [summary.created_at for summary in summaries]
-        return StoreStats(
-            entries=len(summaries),
-            size_bytes=sum(summary.size_bytes for summary in summaries),
-            expired=sum(summary.is_expired(now) for summary in summaries),
-            oldest=min(created, default=None),
-            newest=max(created, default=None),
-        )
+        return self._stats(self.clock())
 
     def ping(self) -> float:
         """Seconds that asking the store for a key it does not have takes. Raises `CacheUnavailableError`."""
@@ -319,11 +275,54 @@ class CacheBackend(BaseCache, Storage):
     def __copy__(self) -> Self:
         return self.view()
 
-    # Steps of lookup, update and purge
+    # Steps of lookup and update
+
+    def _looked_up(
+        self, started: float, digest: bytes | None, found: Found | None, error: Exception | None
+    ) -> list[Generation] | None:
+        """Judge what was read, or the failure to read it; note the outcome, and return what may be used.
+
+        Raises `error` where it is a failure of the store and the cache is strict.
+        """
+        outcome: Outcome = "miss"
+        generations: list[Generation] | None = None
+        now = 0.0
+        if found is not None and digest is not None:
+            try:
+                now = self.clock()
+                if found.expires_at is not None and found.expires_at <= now:
+                    outcome = "expired"
+                else:
+                    generations = generations_from(found.answers)
+                    outcome = "hit"
+                    self._record_use(digest, now)
+            except Exception as failure:  # noqa: BLE001  # as in `lookup`
+                error, generations = failure, None
+        if error is not None:
+            outcome = "corrupt" if isinstance(error, CorruptEntryError) else "error"
+            if outcome == "corrupt":
+                self._try_to_set_aside(digest, error)
+            else:
+                logger.warning("lookup failed, the model is asked instead: %s", redact(str(error)))
+        ended = time.perf_counter()
+        self.counters.count_lookup(outcome, ended - started)
+        if generations is None and digest is not None:
+            self._remember_miss(digest, ended)
+        if observers.get():
+            note_lookup(self._identity, self.namespace, _lookup(outcome, digest, ended - started, found, now, error))
+        if self.strict and outcome == "error" and error is not None:
+            raise error
+        return generations
+
+    def _model_time(self, digest: bytes, started: float, caller: int) -> float | None:
+        """Seconds from the end of this caller's lookup of the same request to `started`; None where there was none."""
+        asked_at = self._asked_at.pop((caller, self.namespace, digest), None)
+        return None if asked_at is None else started - asked_at
 
     def _new_entry(
-        self, digest: bytes, prompt: str, llm_string: str, generations: list[Generation], model_time_s: float | None
+        self, digest: bytes, prompt: str, llm_string: str, return_val: Sequence[Generation], model_time_s: float | None
     ) -> StoredEntry:
+        generations = list(return_val)
         refuse_what_is_not_worth_keeping(generations, store_truncated=self.store_truncated)
         payload = codec.encode(generations)
         codec.refuse_lone_surrogates(prompt, llm_string)
@@ -341,6 +340,27 @@ class CacheBackend(BaseCache, Storage):
             last_used_at=self._use_at(created_at),
         )
 
+    def _tried_to_store(self, started: float, digest: bytes | None, error: Exception | None) -> None:
+        """Note how storing ended. Raises `error` if it is a failure of the store and the cache is strict."""
+        elapsed_s = time.perf_counter() - started
+        refusal: Refusal | None = None
+        if error is None:
+            self.counters.count_store(elapsed_s)
+        elif isinstance(error, NotCacheableError):
+            refusal = error.reason
+            self.counters.count_uncacheable()
+            logger.info("not stored: %s", error)
+        else:
+            refusal = "error"
+            self.counters.count_error()
+            logger.warning("the answer could not be stored: %s", redact(str(error)))
+        if observers.get():
+            key = None if digest is None else digest.hex()
+            detail = redact(str(error)) if error is not None else None
+            note_store(self._identity, self.namespace, Store(key, error is None, elapsed_s, refusal, detail))
+        if self.strict and refusal == "error" and error is not None:
+            raise error
+
     def _refuse_too_large(self, size_bytes: int) -> None:
         """For `_write`: what could not stay is not stored, and evicts nobody. Raises `NotCacheableError`."""
         if self.max_bytes is not None and size_bytes > self.max_bytes:
@@ -355,7 +375,7 @@ class CacheBackend(BaseCache, Storage):
                 del asked_at[next(iter(asked_at))]
         asked_at[_caller(), self.namespace, digest] = ended
 
-    def _try_to_set_aside(self, digest: bytes | None, corrupt: CorruptEntryError) -> None:
+    def _try_to_set_aside(self, digest: bytes | None, corrupt: Exception) -> None:
         if digest is None:
             return
         logger.warning("entry %s is damaged and is set aside: %s", digest.hex(), corrupt)

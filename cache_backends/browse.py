@@ -5,20 +5,34 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, Self, get_args
 
 import orjson
 
+from cache_backends.keys import digest_of
 from cache_backends.records import EntryOrder, EntryPage, EntryState, EntrySummary
+
+_WORD = re.compile(r"[^\W_]+")
 
 MAX_PAGE = 1000
 """Most entries one page can hold."""
 
-SortKey = tuple[bool, float, str]
-"""Missing values last, then the value, then the key to break ties."""
+LOOKED_AT_A_TIME = 500
+"""Rows a scan looks at before it tells how far it is."""
+
+Progress = Callable[[int, int | None], None]
+"""Told how many entries were looked at so far, and of how many if that is known. What it raises ends the search."""
+
+Place = tuple[bool, float, int]
+"""Where an entry stands in an order: missing values last, then the value, then the key to break ties."""
+
+
+def no_progress(looked_at: int, of: int | None) -> None:
+    """For who does not want to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Query:
     descending: bool
     limit: int
     after: str | None
+    progress: Progress = no_progress
 
     def __post_init__(self) -> None:
         if self.state not in get_args(EntryState):
@@ -41,6 +56,57 @@ class Query:
         limit: object = self.limit
         if not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
             raise ValueError(f"limit={self.limit!r} is out of range. Use 1 to {MAX_PAGE}.")
+
+    @property
+    def words(self) -> list[str]:
+        """What each match has a word with the beginning of."""
+        return words(self.search)
+
+    @property
+    def finds_nothing(self) -> bool:
+        """Whether there is a search without a single word in it."""
+        return bool(self.search.strip()) and not self.words
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where the page before ended. Raises ValueError."""
+        return Cursor.parsed(self.after) if self.after else None
+
+
+class Cursor(NamedTuple):
+    """The last entry of a page: whether it has no value in the order's column, that value, its key."""
+
+    is_missing: bool
+    value: float
+    key: str
+
+    @classmethod
+    def of(cls, summary: EntrySummary, order_by: EntryOrder) -> Self:
+        """The cursor after an entry."""
+        value = getattr(summary, order_by)
+        return cls(value is None, 0.0 if value is None else value, summary.key)
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """The cursor that `str` made the text of. Raises ValueError."""
+        try:
+            missing, value, key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            if not (isinstance(missing, bool) and isinstance(value, int | float) and isinstance(key, str)):
+                raise TypeError("not a position")
+            digest_of(key)
+            return cls(missing, float(value), key)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise ValueError(
+                f"after={text[:40]!r} is not a cursor that entries() gave. Leave it out to begin."
+            ) from error
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(orjson.dumps(tuple(self))).decode().rstrip("=")
+
+    def place(self, *, descending: bool) -> Place:
+        """What sorts as the entry does; equal values in the order of their keys, or its reverse."""
+        sign = -1 if descending else 1
+        return (self.is_missing, sign * self.value, sign * int(self.key, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,69 +120,58 @@ class Row:
 def page(rows: Iterable[Row], query: Query, now: float) -> EntryPage:
     """One page of the rows that match, in the order asked for. `now` is a Unix time in seconds."""
     matches = _matcher(query, now)
-    sort_key = _sorter(query)
-    after = _cursor_key(query.after) if query.after else None
+    cursor = query.cursor
+    after = cursor and cursor.place(descending=query.descending)
     total = 0
 
-    def following() -> Iterable[tuple[SortKey, EntrySummary]]:
+    def following() -> Iterable[tuple[Place, EntrySummary]]:
         nonlocal total
-        for row in rows:
+        for looked_at, row in enumerate(rows, 1):
+            if looked_at % LOOKED_AT_A_TIME == 0:
+                query.progress(looked_at, None)
             if matches(row):
                 total += 1
-                key = sort_key(row.summary)
-                if after is None or key > after:
-                    yield key, row.summary
+                place = Cursor.of(row.summary, query.order_by).place(descending=query.descending)
+                if after is None or place > after:
+                    yield place, row.summary
 
     first = heapq.nsmallest(query.limit + 1, following(), key=lambda pair: pair[0])
-    shown = first[: query.limit]
-    more = len(first) > query.limit
-    return EntryPage([summary for _, summary in shown], _cursor(shown[-1][0]) if more else None, total)
+    return page_of([summary for _, summary in first], query, total)
+
+
+def page_of(found: Sequence[EntrySummary], query: Query, total: int) -> EntryPage:
+    """A page of the entries that follow the cursor, in order; of one more than a page, where there are so many."""
+    shown = found[: query.limit]
+    more = len(found) > query.limit
+    return EntryPage(shown, str(Cursor.of(shown[-1], query.order_by)) if more else None, total)
 
 
 def words(text: str) -> list[str]:
     """The words of a text, case and accents ignored: runs of letters and digits."""
+    if text.isascii():
+        return _WORD.findall(text.lower())  # the same, in a twentieth of the time
     decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()  # again: "ℂ" has become "C"
-    kept = "".join(" " if not c.isalnum() else c for c in decomposed if not unicodedata.combining(c))
-    return kept.split()
+    return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
 def _matcher(query: Query, now: float) -> Callable[[Row], bool]:
-    wanted = words(query.search)
+    wanted = query.words
 
     def matches(row: Row) -> bool:
         if query.model is not None and row.summary.model != query.model:
             return False
         if query.state != "any" and row.summary.is_expired(now) != (query.state == "expired"):
             return False
-        if not wanted:
-            return not query.search.strip()  # a search without a single word in it finds nothing
-        present = words(row.text)
-        return all(any(word.startswith(prefix) for word in present) for prefix in wanted)
+        return not query.finds_nothing if not wanted else has_all(row.text, wanted)
 
     return matches
 
 
-def _sorter(query: Query) -> Callable[[EntrySummary], SortKey]:
-    sign = -1.0 if query.descending else 1.0
-
-    def sort_key(summary: EntrySummary) -> SortKey:
-        value = getattr(summary, query.order_by)
-        return (value is None, 0.0 if value is None else sign * value, summary.key)
-
-    return sort_key
-
-
-def _cursor(key: SortKey) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
-
-
-def _cursor_key(cursor: str) -> SortKey:
-    try:
-        missing, value, key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not (isinstance(missing, bool) and isinstance(value, int | float) and isinstance(key, str)):
-            raise TypeError("not a position")
-        return (missing, float(value), key)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ValueError(
-            f"after={cursor[:40]!r} is not a cursor that entries() gave. Leave it out to begin."
-        ) from error
+def has_all(text: str, wanted: Sequence[str]) -> bool:
+    """Whether each of the wanted is the beginning of a word of the text."""
+    if text.isascii():
+        lowered = text.lower()
+        if not all(prefix in lowered for prefix in wanted):
+            return False  # which is nearly always so, and known without taking the text to words
+    present = words(text)
+    return all(any(word.startswith(prefix) for word in present) for prefix in wanted)

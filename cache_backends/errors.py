@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cache_backends.records import Refusal
+
 
 class CacheError(Exception):
     """Any failure of a cache; raised to the caller only where `strict=True` or where a person asked."""
@@ -15,14 +17,18 @@ class CacheUnavailableError(CacheError):
     """The store can't be reached or used now (locked, full, closed, no permission); trying again may help."""
 
 
+class CacheUnreachableError(CacheUnavailableError):
+    """The server that holds the store does not answer, or lets nobody in; it is left alone for a while."""
+
+
 class CorruptEntryError(CacheError):
     """One stored entry can't be decoded, fails its checksum or belongs to another key."""
 
 
 class NotCacheableError(CacheError):
-    """An answer that would not come back equal, or is not worth keeping. `reason` is one of `records.REFUSALS`."""
+    """An answer that would not come back equal, or is not worth keeping; `reason` says which."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Refusal, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from cache_backends.browse import Row
-from cache_backends.records import CacheEntry
+from cache_backends.browse import Query, Row, page
+from cache_backends.records import CacheEntry, EntryPage, StoreStats
 
 
 class Found(NamedTuple):
@@ -110,6 +110,26 @@ class Storage(ABC):
     @abstractmethod
     def _rows(self) -> Iterator[Row]:
         """Every readable entry of the namespace, in any order, while others go on storing."""
+
+    def _page(self, query: Query, now: float) -> EntryPage:
+        """One page of entries. By looking at every one of them, unless the store can do better."""
+        return page(self._rows(), query, now)
+
+    def _models(self) -> Iterable[str]:
+        """The models whose answers the namespace holds, in any order."""
+        return {row.summary.model for row in self._rows() if row.summary.model is not None}
+
+    def _stats(self, now: float) -> StoreStats:
+        """How much the namespace holds at the Unix time `now`."""
+        summaries = [row.summary for row in self._rows()]
+        created = [summary.created_at for summary in summaries]
+        return StoreStats(
+            entries=len(summaries),
+            size_bytes=sum(summary.size_bytes for summary in summaries),
+            expired=sum(summary.is_expired(now) for summary in summaries),
+            oldest=min(created, default=None),
+            newest=max(created, default=None),
+        )
 
     @abstractmethod
     def _namespaces(self) -> Sequence[str]:
