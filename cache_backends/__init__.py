@@ -6,7 +6,13 @@ llm = ChatOpenAI(cache=open_cache("sqlite:///cache.db?ttl=1h"))
 
 from cache_backends.base import CacheBackend
 from cache_backends.counters import Counters
-from cache_backends.errors import CacheConfigError, CacheError, CacheUnavailableError, FlightTimeoutError
+from cache_backends.errors import (
+    CacheConfigError,
+    CacheError,
+    CacheUnavailableError,
+    CacheUnreachableError,
+    FlightTimeoutError,
+)
 from cache_backends.json_files import JSONFileCache
 from cache_backends.keys import cache_key
 from cache_backends.memory import MemoryCache
@@ -15,12 +21,14 @@ from cache_backends.one_request import OneRequest
 from cache_backends.options import parse_ttl
 from cache_backends.records import (
     CacheEntry,
+    Durability,
     EntryPage,
     EntrySummary,
     Lookup,
     Outcome,
     Refusal,
     Store,
+    StoreAbout,
     StoreStats,
 )
 from cache_backends.single_flight import Flight, SingleFlight
@@ -33,7 +41,9 @@ __all__ = [
     "CacheEntry",
     "CacheError",
     "CacheUnavailableError",
+    "CacheUnreachableError",
     "Counters",
+    "Durability",
     "EntryPage",
     "EntrySummary",
     "Flight",
@@ -48,6 +58,7 @@ __all__ = [
     "SQLiteCache",
     "SingleFlight",
     "Store",
+    "StoreAbout",
     "StoreStats",
     "cache_key",
     "open_cache",

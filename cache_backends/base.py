@@ -35,6 +35,7 @@ from cache_backends.records import (
     Outcome,
     Refusal,
     Store,
+    StoreAbout,
     StoreStats,
 )
 from cache_backends.restoring import restored
@@ -249,6 +250,15 @@ class CacheBackend(BaseCache, Storage):
         except Exception as error:
             raise CacheUnavailableError(f"The cache does not answer: {redact(str(error))}") from error
         return time.perf_counter() - started
+
+    def about(self) -> StoreAbout:
+        """What keeps the store, and what of it survives a crash. Raises `CacheUnavailableError`."""
+        return self._about()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store is not being reached, as the last call found it; None while all is well. Asks nobody."""
+        return None
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from cache_backends.json_store import (
     take_away,
 )
 from cache_backends.limits import Limits
-from cache_backends.records import CacheEntry
+from cache_backends.records import CacheEntry, StoreAbout
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 
@@ -198,6 +198,9 @@ class JSONFileCache(CacheBackend):
                 if isinstance(name, str) and next(entry_files(folder), None) is not None:
                     names.append(name)
         return names
+
+    def _about(self) -> StoreAbout:
+        return StoreAbout("JSON files", str(json_format.FORMAT), "every_write", "each file is synced")
 
     def _close(self) -> None:
         if not self._store.closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheUnavailableError
 from cache_backends.forks import Forkable, tell_of_forks
-from cache_backends.records import CacheEntry
+from cache_backends.records import CacheEntry, StoreAbout
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 
@@ -253,6 +254,9 @@ class MemoryCache(CacheBackend):
         with store.lock:
             places = list(store.held)
         return list({namespace for namespace, _ in places})
+
+    def _about(self) -> StoreAbout:
+        return StoreAbout("Python", platform.python_version(), "process")
 
     def _close(self) -> None:
         with self._store.lock:

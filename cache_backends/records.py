@@ -15,6 +15,10 @@ Refusal = Literal["empty", "truncated", "unfaithful", "too_large", "error"]
 """Why an answer was not stored: nothing in it, cut off by length, would not come back equal, larger than all of the
 cache may be, the store failed."""
 
+Durability = Literal["process", "disk", "every_write", "every_second", "snapshots", "nothing", "unknown"]
+"""What of a store is there again after a crash of what keeps it: nothing outside this process; all but perhaps the
+last moments before a power cut; every store; all but the last second; what the last snapshot held; nothing; unknown."""
+
 EntryState = Literal["any", "live", "expired"]
 EntryOrder = Literal["created_at", "last_used_at", "hits", "size_bytes", "expires_at", "model_time_s"]
 
@@ -105,3 +109,14 @@ class StoreStats:
     expired: int
     oldest: float | None
     newest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAbout:
+    """What keeps a store, as it says itself: "PostgreSQL", "15.18", and what of it survives a crash."""
+
+    product: str
+    version: str
+    durability: Durability
+    detail: str = ""
+    """What its durability is read from, such as Redis's settings "appendfsync everysec"."""

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from cache_backends.base import CacheBackend
 from cache_backends.browse import Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.limits import Limits
-from cache_backends.records import CacheEntry
+from cache_backends.records import CacheEntry, StoreAbout
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, found, interned_id, new_entry, stored
 from cache_backends.sqlite_upkeep import clear, evict, newest_use, purge, write_uses
@@ -163,6 +165,9 @@ class SQLiteCache(CacheBackend):
                 "where exists (select 1 from entries where entries.namespace = namespaces.id)"
             )
             return [name.decode("utf-8", "replace") for (name,) in names]
+
+    def _about(self) -> StoreAbout:
+        return StoreAbout("SQLite", apsw.sqlite_lib_version(), "disk", "journal_mode=WAL, synchronous=NORMAL")
 
     def _close(self) -> None:
         if not self._store.file.is_closed:

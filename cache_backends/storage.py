@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from cache_backends.browse import Query, Row, page
-from cache_backends.records import CacheEntry, EntryPage, StoreStats
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
 
 
 class Found(NamedTuple):
@@ -134,6 +134,10 @@ class Storage(ABC):
     @abstractmethod
     def _namespaces(self) -> Sequence[str]:
         """The namespaces that hold entries."""
+
+    @abstractmethod
+    def _about(self) -> StoreAbout:
+        """What keeps the store."""
 
     @abstractmethod
     def _close(self) -> None:
