@@ -18,8 +18,9 @@ from cache_backends import SQLiteCache
 from cache_backends.codec import encode, unseal
 from cache_backends.fresh_objects import generations_from
 from cache_backends.keys import request_digest
-from cache_backends.sqlite_rows import READ, WRITE, interned_id, new_entry
+from cache_backends.sqlite_rows import READ, WRITE, new_entry
 from cache_backends.storage import StoredEntry
+from cache_backends.table_rows import interned_id
 from cache_backends.worth_keeping import refuse_what_is_not_worth_keeping
 
 ROUNDS, BLOCK = 100, 20

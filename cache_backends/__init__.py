@@ -4,6 +4,9 @@ from cache_backends import open_cache
 llm = ChatOpenAI(cache=open_cache("sqlite:///cache.db?ttl=1h"))
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from cache_backends.base import CacheBackend
 from cache_backends.counters import Counters
 from cache_backends.errors import (
@@ -35,6 +38,19 @@ from cache_backends.single_flight import Flight, SingleFlight
 from cache_backends.sqlite import SQLiteCache
 from cache_backends.urls import open_cache
 
+if TYPE_CHECKING:
+    from cache_backends.servers.postgres import PostgresCache
+
+_SERVERS = {"PostgresCache": "postgres"}
+"""Classes whose driver is imported when somebody names them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _SERVERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cache_backends.servers.{_SERVERS[name]}"), name)
+
+
 __all__ = [
     "CacheBackend",
     "CacheConfigError",
@@ -54,6 +70,7 @@ __all__ = [
     "Observed",
     "OneRequest",
     "Outcome",
+    "PostgresCache",
     "Refusal",
     "SQLiteCache",
     "SingleFlight",

@@ -108,7 +108,7 @@ class CacheBackend(BaseCache, Storage):
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store all generations of one request, replacing what was there; not what is empty, cut off or unfaithful."""
-        self._update(prompt, llm_string, return_val, _caller())
+        self._update(prompt, llm_string, return_val, caller())
 
     def _update(self, prompt: str, llm_string: str, return_val: Sequence[Generation], caller: int) -> None:
         started = time.perf_counter()
@@ -136,7 +136,7 @@ class CacheBackend(BaseCache, Storage):
         if self.writes_inline:
             self.update(prompt, llm_string, return_val)
         else:
-            await asyncio.to_thread(self._update, prompt, llm_string, return_val, _caller())
+            await asyncio.to_thread(self._update, prompt, llm_string, return_val, caller())
 
     async def aclear(self, **kwargs: Any) -> None:
         """`clear`, off the event loop where it may wait for a disk or a lock."""
@@ -383,7 +383,7 @@ class CacheBackend(BaseCache, Storage):
         if len(asked_at) >= REMEMBERED_MISSES:
             with contextlib.suppress(StopIteration, KeyError, RuntimeError):
                 del asked_at[next(iter(asked_at))]
-        asked_at[_caller(), self.namespace, digest] = ended
+        asked_at[caller(), self.namespace, digest] = ended
 
     def _try_to_set_aside(self, digest: bytes | None, corrupt: Exception) -> None:
         if digest is None:
@@ -395,7 +395,7 @@ class CacheBackend(BaseCache, Storage):
             logger.warning("the damaged entry %s could not be set aside: %s", digest.hex(), redact(str(error)))
 
 
-def _caller() -> int:
+def caller() -> int:
     """The task or thread that asks a model: it looks up, then stores, and others may do the same at the same time."""
     loop = asyncio._get_running_loop()  # as `current_task` does, which raises where there is none: a miss in two
     task = None if loop is None else asyncio.current_task(loop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +92,12 @@ class Cursor(NamedTuple):
         """The cursor that `str` made the text of. Raises ValueError."""
         try:
             missing, value, key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if not (isinstance(missing, bool) and isinstance(value, int | float) and isinstance(key, str)):
+            if not (
+                isinstance(missing, bool)
+                and isinstance(value, int | float)
+                and isinstance(key, str)
+                and math.isfinite(value)
+            ):
                 raise TypeError("not a position")
             digest_of(key)
             return cls(missing, float(value), key)

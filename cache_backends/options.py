@@ -5,9 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from cache_backends.errors import CacheConfigError
+from cache_backends.readable import redact
+
+OPTIONS = ("namespace", "ttl", "max_entries", "max_bytes", "strict", "store_truncated")
+"""What the query string of every cache's URL, or keywords, may set; `clock` by keyword only."""
 
 TimeToLive = float | int | str | timedelta | None
 """Seconds, a `timedelta`, or text such as "90", "45s", "10m", "1h", "7d"; None: for ever."""
@@ -19,6 +26,22 @@ _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _TTL_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def merged_options(url: str, options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """The options of a URL's query string and those given by keyword, which win.
+
+    Raises `CacheConfigError` for what is not known, naming what is.
+    """
+    if "#" in url:
+        raise CacheConfigError(f"{redact(url)!r} has a part after '#'. Write %23 for a '#' in a path or option.")
+    from_query = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    unknown = sorted({*from_query, *options} - {*known, "clock"} | ({"clock"} & from_query.keys()))
+    if unknown:
+        raise CacheConfigError(
+            f"Unknown option {', '.join(map(repr, unknown))} for {redact(url)!r}. Known are: {', '.join(known)}."
+        )
+    return {**from_query, **options}
 
 
 def parse_ttl(ttl: TimeToLive) -> float | None:

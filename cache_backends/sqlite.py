@@ -19,11 +19,12 @@ from cache_backends.fresh_objects import generations_from
 from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry, StoreAbout
 from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, found, interned_id, new_entry, stored
+from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, new_entry
 from cache_backends.sqlite_upkeep import clear, evict, newest_use, purge, write_uses
 from cache_backends.sqlite_writer import write
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
+from cache_backends.table_rows import found, interned_id, stored
 from cache_backends.uses import UnwrittenUses
 
 logger = logging.getLogger("cache_backends")

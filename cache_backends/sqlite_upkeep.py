@@ -15,8 +15,8 @@ from cache_backends.sqlite_rows import (
     MEASURE,
     NEWEST_USE,
     NOTE_USES,
-    interned_id,
 )
+from cache_backends.table_rows import interned_id
 from cache_backends.uses import UnwrittenUses
 
 LOOK_UP_TO = "select max(id) from (select id from entries where id > ? order by id limit ?)"

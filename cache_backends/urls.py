@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from cache_backends.base import CacheBackend
 from cache_backends.errors import CacheConfigError
+from cache_backends.options import OPTIONS, merged_options
 from cache_backends.readable import redact
-
-OPTIONS = ("namespace", "ttl", "max_entries", "max_bytes", "strict", "store_truncated")
-"""What the query string or keywords of `open_cache` may set; `clock` by keyword only."""
 
 
 def _memory(url: SplitResult, options: dict[str, Any]) -> CacheBackend:
@@ -37,19 +36,29 @@ def _json(url: SplitResult, options: dict[str, Any]) -> CacheBackend:
     return JSONFileCache(_path(url, "json:///cache", "json:////var/cache"), **options)
 
 
-SCHEMES: dict[str, Callable[[SplitResult, dict[str, Any]], CacheBackend]] = {
+def _postgres(url: str, options: dict[str, Any]) -> CacheBackend:
+    with _driver("postgres"):
+        from cache_backends.servers.postgres import PostgresCache
+    return PostgresCache(url, **options)
+
+
+EMBEDDED: dict[str, Callable[[SplitResult, dict[str, Any]], CacheBackend]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "json": _json,
 }
-"""Adding a backend is one file and one line here."""
+SERVERS: dict[str, Callable[[str, dict[str, Any]], CacheBackend]] = {
+    "postgresql": _postgres,
+}
+"""Adding a backend is one file, and one line in one of these. A server's class reads the query string itself."""
+SCHEMES = (*EMBEDDED, *SERVERS)
 
 
 def open_cache(url: str, **options: Any) -> CacheBackend:
     """Open the cache that `url` names; options from its query string, or by keyword (which win).
 
-    Raises `CacheConfigError` for an unknown scheme or option, naming the valid ones, and `CacheUnavailableError`
-    where the store can't be opened.
+    A server is not asked yet: one that does not answer is a miss later on, not an error now. Raises `CacheConfigError`
+    for an unknown scheme or option, naming the valid ones, and `CacheUnavailableError` where a file can't be opened.
 
     >>> open_cache("memory://?ttl=1h&max_entries=1000", namespace="demo").ttl_s
     3600.0
@@ -58,21 +67,25 @@ def open_cache(url: str, **options: Any) -> CacheBackend:
         parts = urlsplit(url)
     except ValueError as error:
         raise CacheConfigError(f"{redact(url)!r} is not a URL: {error}.") from error
-    opener = SCHEMES.get(parts.scheme.lower())
-    if opener is None:
+    scheme = parts.scheme.lower()
+    if scheme in SERVERS:
+        return SERVERS[scheme](url, options)
+    if scheme in EMBEDDED:
+        return EMBEDDED[scheme](parts._replace(query=""), merged_options(url, options, OPTIONS))
+    raise CacheConfigError(
+        f"{redact(url)!r} names no known kind of cache. It must begin with one of: "
+        f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}."
+    )
+
+
+@contextlib.contextmanager
+def _driver(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
         raise CacheConfigError(
-            f"{redact(url)!r} names no known kind of cache. It must begin with one of: "
-            f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}."
-        )
-    if parts.fragment or url.endswith("#"):
-        raise CacheConfigError(f"{redact(url)!r} has a part after '#'. Write %23 for a '#' in a path or option.")
-    from_query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = sorted({*from_query, *options} - {*OPTIONS, "clock"} | ({"clock"} & from_query.keys()))
-    if unknown:
-        raise CacheConfigError(
-            f"Unknown option {', '.join(map(repr, unknown))} for {redact(url)!r}. Known are: {', '.join(OPTIONS)}."
-        )
-    return opener(parts._replace(query=""), {**from_query, **options})
+            f"{error.name} is not installed, which this cache needs. Run: pip install 'llm-cache-backends[{extra}]'"
+        ) from error
 
 
 def _path(url: SplitResult, relative_example: str, absolute_example: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers.available import available
+from tests.servers.shared import shared_postgres
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +20,29 @@ class Backend:
     name: str
     url: Callable[[Path], str]
     persistent: bool = True
+    is_server: bool = False
+
+
+def with_option(url: str, option: str) -> str:
+    """The URL with one more option in its query string."""
+    return f"{url}{'&' if '?' in url else '?'}{option}"
+
+
+def own_prefix(folder: Path) -> str:
+    """What names begin with on a server in the one test that this folder belongs to."""
+    return f"t_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
 
 
 BACKENDS = (
     Backend("memory", lambda _: "memory://", persistent=False),
     Backend("sqlite", lambda folder: f"sqlite:///{folder}/store/cache.db"),
     Backend("json", lambda folder: f"json:///{folder}/store"),
+    Backend("postgresql", lambda folder: available(shared_postgres).url(prefix=own_prefix(folder)), is_server=True),
 )
 PERSISTENT = tuple(backend for backend in BACKENDS if backend.persistent)
+EMBEDDED = tuple(backend for backend in BACKENDS if not backend.is_server)
+SERVERS = tuple(backend for backend in BACKENDS if backend.is_server)
+FILES = tuple(backend for backend in EMBEDDED if backend.persistent)
 
 on_persistent_backends = pytest.mark.parametrize(
     "backend", PERSISTENT, ids=[backend.name for backend in PERSISTENT], indirect=True

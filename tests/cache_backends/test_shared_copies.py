@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import random
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 
 from cache_backends import CacheBackend
 from tests.cache_backends.answers import LLM, chat, found, look, store, texts
-from tests.cache_backends.backends import FakeClock, on_persistent_backends
+from tests.cache_backends.backends import Backend, FakeClock, on_persistent_backends, own_prefix
 from tests.cache_backends.conftest import OpenAgain
 from tests.cache_backends.processes import CHILD_SECONDS, Child, in_child, killed_writer
 from tests.cache_backends.small_models import SmallChatModel
@@ -225,22 +226,23 @@ def test_processes_with_threads_share_a_store_and_nobody_errs(cache: CacheBacken
 
 @on_persistent_backends
 def test_processes_that_open_a_new_store_at_once_all_get_it(
-    open_again: OpenAgain, backend: Any, tmp_path: Path
+    open_again: OpenAgain, backend: Backend, tmp_path: Path
 ) -> None:
+    own: dict[str, Any] = {}
+
     def open_and_store(number: int) -> list[list[str] | None]:
-        cache = open_again(strict=True)
+        cache = open_again(strict=True, **own)
         store(cache, f"q{number}", "answer")
         return [found(cache, f"q{number}")]
 
-    for _ in range(5):
-        children = [Child(lambda number=number: open_and_store(number)) for number in range(6)]
-        assert [child.result() for child in children] == [[["answer"]]] * 6
-        with open_again() as cache:
-            assert cache.stats().entries == 6
+    for again in range(5):
+        own = {"prefix": f"{own_prefix(tmp_path)}_{again}"} if backend.is_server else {}
+        children = [Child(lambda number=number: open_and_store(number)) for number in range(8)]
+        assert [child.result() for child in children] == [[["answer"]]] * 8
+        with open_again(**own) as cache:
+            assert cache.stats().entries == 8
             assert cache.notices == ()
-        for path in sorted((tmp_path / "store").rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        (tmp_path / "store").rmdir()
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
 
 
 @on_persistent_backends

@@ -28,13 +28,15 @@ FAILURES = [
 
 
 def break_storage(cache: CacheBackend, monkeypatch: pytest.MonkeyPatch, error: Exception, *methods: str) -> None:
-    """Make the backend's own methods fail, as a broken disk or server would."""
+    """Make the backend's own methods fail, as a broken disk or server would; those for tasks too, where it has them."""
 
     def fail(*_: Any) -> Any:
         raise error
 
     for method in methods:
-        monkeypatch.setattr(type(cache), method, fail)
+        for name in (method, f"_a{method.removeprefix('_')}"):
+            if hasattr(cache, name):
+                monkeypatch.setattr(type(cache), name, fail)
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)

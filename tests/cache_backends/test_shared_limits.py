@@ -13,7 +13,7 @@ import pytest
 from cache_backends import CacheBackend, CacheConfigError, open_cache
 from cache_backends.errors import NotCacheableError
 from tests.cache_backends.answers import chat_prompt, found, key_of, look, prompts, store, whole
-from tests.cache_backends.backends import Backend, FakeClock, on_persistent_backends
+from tests.cache_backends.backends import Backend, FakeClock, on_persistent_backends, with_option
 from tests.cache_backends.conftest import OpenAgain
 
 _ENTRY = re.compile(r"[0-9a-f]{64}\.json")
@@ -192,7 +192,7 @@ def test_both_limits_are_kept(open_again: OpenAgain, clock: FakeClock) -> None:
 def test_the_limit_of_bytes_is_an_option_of_the_url_or_a_keyword(backend: Backend, tmp_path: Path, given: Any) -> None:
     url = backend.url(tmp_path)
     options = {} if isinstance(given, str) else {"max_bytes": given}
-    with open_cache(f"{url}?max_bytes={given}" if isinstance(given, str) else url, **options) as cache:
+    with open_cache(with_option(url, f"max_bytes={given}") if isinstance(given, str) else url, **options) as cache:
         assert (cache.max_bytes, cache.max_entries) == (70_000, None)
         for number in range(10):
             store(cache, f"q{number}", "x" * 30_000)
@@ -202,7 +202,7 @@ def test_the_limit_of_bytes_is_an_option_of_the_url_or_a_keyword(backend: Backen
 @pytest.mark.parametrize("given", ["0", "-1", "1.5", "1MB", "", "ten"])
 def test_any_other_limit_of_bytes_is_refused_with_a_sentence(backend: Backend, tmp_path: Path, given: str) -> None:
     with pytest.raises(CacheConfigError, match=r"max_bytes='?.*'? is not a limit. Use a whole number of 1 or more."):
-        open_cache(f"{backend.url(tmp_path)}?max_bytes={given}")
+        open_cache(with_option(backend.url(tmp_path), f"max_bytes={given}"))
 
 
 # Least recently used

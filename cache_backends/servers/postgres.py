@@ -1,0 +1,150 @@
+"""`PostgresCache`: entries in tables of a PostgreSQL database that machines share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from cache_backends.errors import CacheConfigError
+from cache_backends.records import Durability, StoreAbout
+from cache_backends.servers.async_connections import AsyncConnections
+from cache_backends.servers.postgres_session import AsyncSession, connect, connect_async
+from cache_backends.servers.sql_cache import SQLCache
+from cache_backends.servers.sql_session import MissingTableError
+from cache_backends.servers.sql_statements import COLUMNS, FORMAT, Dialect
+from cache_backends.servers.sql_store import SQLStore
+from cache_backends.storage import Found, StoredEntry
+from cache_backends.table_rows import found
+
+Result = TypeVar("Result")
+
+SETTINGS = """
+select name, setting from pg_settings where name in ('server_version', 'fsync', 'synchronous_commit')
+"""
+KEYS = ("namespace", "digest")
+
+POSTGRESQL = Dialect(
+    schema=(
+        "create table if not exists {p}_texts (id bigint primary key, content bytea not null)",
+        """create table if not exists {p}_entries (
+    namespace bigint not null,
+    digest bytea not null,
+    created_at double precision not null,
+    expires_at double precision,
+    model_time_s double precision,
+    pinned smallint not null,
+    last_used_at double precision not null,
+    hits bigint not null,
+    size_bytes bigint not null,
+    model bytea,
+    llm_string bigint not null,
+    prompt_is_message smallint not null,
+    prompt bytea not null,
+    shown_prompt bytea not null,
+    shown_answer bytea not null,
+    words text collate "C" not null,
+    value bytea not null,
+    primary key (namespace, digest)
+)""",
+        "create index if not exists {p}_entries_by_age on {p}_entries (namespace, created_at, digest)",
+        """create table if not exists {p}_damaged (
+    namespace bigint not null,
+    digest bytea not null,
+    found_at double precision not null,
+    value bytea not null,
+    primary key (namespace, digest)
+)""",
+        "create table if not exists {p}_format (version integer not null)",
+        f"insert into {{p}}_format select {FORMAT} where not exists (select 1 from {{p}}_format)",
+    ),
+    upsert="on conflict (namespace, digest) do update set "
+    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in KEYS),
+    ignore=("insert", "on conflict do nothing"),
+)
+
+
+class PostgresStore(SQLStore):
+    """Connections to one PostgreSQL database, those of event loops too."""
+
+    def __init__(self, cache: PostgresCache) -> None:
+        address, settings, timeout_s = cache.address, cache.driver_settings, cache.timeout_s
+        super().__init__(cache, lambda limit_s: connect(address, settings, timeout_s, limit_s))
+        self._async_sessions = AsyncConnections(
+            lambda: connect_async(address, settings, timeout_s), AsyncSession.close, timeout_s
+        )
+
+    async def run_async(self, operation: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
+        """`run`, for an event loop."""
+        return await self.ask_async(lambda: self._run_async(operation))
+
+    async def _run_async(self, operation: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
+        if self.has_tables:
+            with contextlib.suppress(MissingTableError):
+                return await self._async_sessions.run(operation)
+            self.has_tables = False
+        await asyncio.to_thread(self.need_tables)
+        return await self._async_sessions.run(operation)
+
+    def close(self) -> None:
+        """Close every connection."""
+        super().close()
+        self._async_sessions.close()
+
+
+class PostgresCache(SQLCache):
+    """A cache in a PostgreSQL database, shared by threads, processes and machines.
+
+    `postgresql://user:password@host:5432/database?ttl=1h`; more hosts with commas between them. Its tables are made
+    when they are missing. Options of the connection itself: `PostgresCache.driver_options`.
+    """
+
+    _store: PostgresStore
+    dialect = POSTGRESQL
+    driver_options: ClassVar[Sequence[str]] = (
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "target_session_attrs",
+        "application_name",
+        "options",
+    )
+    default_port = 5432
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        if not self.address.database:
+            raise CacheConfigError(
+                f"{self.address.name!r} names no database. Write postgresql://user:password@host:5432/database"
+            )
+
+    def _open_store(self) -> PostgresStore:
+        return PostgresStore(self)
+
+    async def _aread(self, digest: bytes) -> Found | None:
+        place = self._place(digest)
+        rows = await self._store.run_async(lambda session: session.select(self._statements.read, place))
+        return found(digest, rows[0]) if rows else None
+
+    async def _awrite(self, entry: StoredEntry) -> None:
+        row = self._row_to_write(entry)
+
+        async def write(session: AsyncSession) -> None:
+            for text in self._unknown_texts(entry):
+                await session.change(self._statements.know_text, text)
+            await session.change(self._statements.write, row)
+
+        await self._store.run_async(write)
+        self._know_texts(entry)
+
+    def _about(self) -> StoreAbout:
+        settings: dict[str, str] = dict(self._store.run(lambda session: session.select(SETTINGS)))
+        durability: Durability = "every_write"
+        if settings["fsync"] == "off":
+            durability = "disk"
+        elif settings["synchronous_commit"] == "off":
+            durability = "every_second"
+        detail = ", ".join(f"{name}={settings[name]}" for name in ("fsync", "synchronous_commit"))
+        return StoreAbout("PostgreSQL", settings["server_version"].partition(" ")[0], durability, detail)

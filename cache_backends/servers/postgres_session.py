@@ -1,0 +1,200 @@
+"""Connections to PostgreSQL: each statement within a time, and what goes wrong as this library's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+
+from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
+from cache_backends.servers.address import Address
+from cache_backends.servers.bounded import bounded
+from cache_backends.servers.connections import DroppedError
+from cache_backends.servers.sql_session import MissingTableError, Rows, Values
+
+Yielded = TypeVar("Yielded")
+Sent = TypeVar("Sent")
+Returned = TypeVar("Returned")
+CHECK_EVERY_S = 0.05
+"""How often it is looked whether a statement has taken too long."""
+NO_TABLE = "42P01"
+REFUSED_FOR_NOW = ("08", "57", "53300")
+"""Beginnings of the codes of errors after which a connection is of no use: it broke, the server is going down (or
+ended this connection), there are too many. See "PostgreSQL Error Codes" in its manual."""
+CANCELLED = "57014"
+SCHEMA_LOCK = 0x4C4C4D43  # "LLMC"
+"""Held while the tables are made: `if not exists` alone fails where two make the same table at once."""
+
+
+class PostgresSession:
+    """One connection, as `sql_cache.Session`."""
+
+    def __init__(self, connection: TimedConnection, address: Address) -> None:
+        self.connection = connection
+        self._cursor = connection.cursor(binary=True)
+        self._address = address
+
+    def select(self, statement: str, values: Values = ()) -> Rows:
+        """The rows that a statement gives. Raises `CacheError`."""
+        try:
+            return self._cursor.execute(statement, values, prepare=True).fetchall()
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self.connection.timeout_s) from error
+
+    def change(self, statement: str, values: Values = ()) -> int:
+        """How many rows a statement found to change. Raises `CacheError`."""
+        try:
+            return self._cursor.execute(statement, values, prepare=True).rowcount
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self.connection.timeout_s) from error
+
+    def change_many(self, statement: str, rows: Sequence[Values]) -> int:
+        """How many rows a statement changed in all, once for each of `rows`, all or none. Raises `CacheError`."""
+        try:
+            with self.connection.transaction():
+                self._cursor.executemany(statement, rows)
+                return self._cursor.rowcount
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self.connection.timeout_s) from error
+
+    def make_tables(self, statements: Sequence[str]) -> None:
+        """Run statements that make tables, whoever else does the same now. Raises `CacheError`."""
+        try:
+            with self.connection.transaction():
+                self._cursor.execute("select pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+                for statement in statements:
+                    self._cursor.execute(statement)
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self.connection.timeout_s) from error
+
+    def close(self) -> None:
+        """Give the connection back to the server."""
+        self.connection.close()
+
+
+class AsyncSession:
+    """One connection of an event loop."""
+
+    def __init__(self, connection: TimedAsyncConnection, address: Address) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor(binary=True)
+        self._address = address
+
+    async def select(self, statement: str, values: Values = ()) -> Rows:
+        """The rows that a statement gives. Raises `CacheError`."""
+        try:
+            await self._cursor.execute(statement, values, prepare=True)
+            return await self._cursor.fetchall()
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self._connection.timeout_s) from error
+
+    async def change(self, statement: str, values: Values = ()) -> int:
+        """How many rows a statement found to change. Raises `CacheError`."""
+        try:
+            await self._cursor.execute(statement, values, prepare=True)
+            return self._cursor.rowcount
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self._connection.timeout_s) from error
+
+    def close(self) -> None:
+        """Give the connection back to the server; not awaited, since its loop may be closed."""
+        self._connection.pgconn.finish()
+
+
+class TimedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose every wait for the server ends within `timeout_s`.
+
+    PostgreSQL's own `statement_timeout` is kept by the server, which may be what hangs.
+    """
+
+    timeout_s: float
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:  # noqa: ARG002  # psycopg's signature
+        """psycopg's own `wait`, bounded."""
+        return super().wait(_until(time.monotonic() + self.timeout_s, gen), CHECK_EVERY_S)
+
+
+class TimedAsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """The same for an event loop."""
+
+    timeout_s: float
+
+    async def wait(self, gen: Any, *args: Any, **options: Any) -> Any:  # noqa: ARG002  # psycopg's signature
+        """psycopg's own `wait`, bounded."""
+        return await super().wait(_until(time.monotonic() + self.timeout_s, gen), CHECK_EVERY_S)
+
+
+def connect(
+    address: Address, settings: dict[str, str], timeout_s: float, statement_timeout_s: float
+) -> PostgresSession:
+    """A new connection, whose statements may each take `statement_timeout_s`. Raises `CacheUnreachableError`."""
+    parameters = _parameters(address, settings, timeout_s)
+    try:
+        connection = bounded(
+            lambda: TimedConnection.connect(autocommit=True, **parameters), timeout_s, TimedConnection.close
+        )
+    except (psycopg.Error, TimeoutError) as error:
+        raise failure(address, error, timeout_s) from error
+    connection.timeout_s = statement_timeout_s
+    return PostgresSession(connection, address)
+
+
+async def connect_async(address: Address, settings: dict[str, str], timeout_s: float) -> AsyncSession:
+    """A new connection for the running event loop. Raises `CacheUnreachableError`."""
+    parameters = _parameters(address, settings, timeout_s)
+    try:
+        async with asyncio.timeout(timeout_s):
+            connection = await TimedAsyncConnection.connect(autocommit=True, **parameters)
+    except (psycopg.Error, TimeoutError) as error:
+        raise failure(address, error, timeout_s) from error
+    connection.timeout_s = timeout_s
+    return AsyncSession(connection, address)
+
+
+def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
+    """What a driver's error means for the cache, in a sentence without secrets."""
+    if isinstance(error, TimeoutError):
+        return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
+    code = getattr(error, "sqlstate", None) or ""
+    said = address.without_password(str(error))
+    if code == NO_TABLE:
+        return MissingTableError(said)
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and code != CANCELLED:
+        if not code and "failed" in said:
+            return CacheUnreachableError(f"{address.name} can't be connected to: {said}")
+        if not code or code.startswith(REFUSED_FOR_NOW):
+            return DroppedError(f"{address.name} ended the connection: {said}")
+    return CacheUnavailableError(f"{address.name} refused: {said}")
+
+
+def _parameters(address: Address, settings: dict[str, str], timeout_s: float) -> dict[str, Any]:
+    hosts, ports = zip(*address.hosts, strict=True)
+    return {
+        "application_name": "llm_cache",
+        **settings,
+        "host": ",".join(hosts),
+        "port": ",".join(str(port or 5432) for port in ports),
+        "dbname": address.database or None,
+        "user": address.user,
+        "password": address.password,
+        "connect_timeout": max(2, int(timeout_s)),  # psycopg takes no less; `bounded` does
+    }
+
+
+def _until(deadline: float, steps: Generator[Yielded, Sent, Returned]) -> Generator[Yielded, Sent, Returned]:
+    """The same steps, ended by `TimeoutError` at the deadline."""
+    try:
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= deadline:
+                raise TimeoutError
+            wanted = steps.send(ready)
+    except StopIteration as end:
+        returned: Returned = end.value
+        return returned

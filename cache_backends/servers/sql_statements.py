@@ -1,0 +1,159 @@
+"""The statements of a cache in an SQL database: the same for every one, but for a few words of its dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cache_backends.browse import Query
+
+FORMAT = 1
+"""The version of the tables."""
+
+COLUMNS = (
+    "namespace",
+    "digest",
+    "created_at",
+    "expires_at",
+    "model_time_s",
+    "pinned",
+    "last_used_at",
+    "hits",
+    "size_bytes",
+    "model",
+    "llm_string",
+    "prompt_is_message",
+    "prompt",
+    "shown_prompt",
+    "shown_answer",
+    "words",
+    "value",
+)
+"""`namespace` and `llm_string` are numbers of texts that lie in `texts`. Texts are bytes, since not every database
+keeps NUL, but for `words`: those of prompt and answer, each after a space, which is what a search looks at."""
+
+_SHOWN = (
+    "digest, created_at, expires_at, last_used_at, hits, size_bytes, model, pinned, model_time_s, "
+    "shown_prompt, shown_answer"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs from database to database."""
+
+    schema: tuple[str, ...]
+    """Statements that make what tables are missing, that of the format last; `{p}` is what their names begin with."""
+    upsert: str
+    """What follows an insert into `entries`, so that it replaces the row with the same key."""
+    ignore: tuple[str, str]
+    """What stands before and after the rest of an insert that leaves alone what is there."""
+
+
+class Statements:
+    """All statements of one cache. `%s` stands for a value; nothing else is put into them but the checked prefix."""
+
+    def __init__(self, dialect: Dialect, prefix: str) -> None:
+        entries, texts, damaged = (f"{prefix}_{name}" for name in ("entries", "texts", "damaged"))
+        one = "where namespace = %s and digest = %s"
+        self.schema = tuple(statement.format(p=prefix) for statement in dialect.schema)
+        self.format_table = f"{prefix}_format"
+        self.format = f"select version from {self.format_table}"
+        self.read = (
+            "select value, created_at, case when pinned = 1 then null else expires_at end, model_time_s "
+            f"from {entries} {one}"
+        )
+        self.write = f"insert into {entries} ({', '.join(COLUMNS)}) values ({_places(COLUMNS)}) {dialect.upsert}"
+        before, after = dialect.ignore
+        self.know_text = f"{before} into {texts} (id, content) values (%s, %s) {after}"
+        whole = (
+            "select 0, digest, created_at, expires_at, model_time_s, last_used_at, hits, model, "
+            f"coalesce(content, ''), prompt_is_message, prompt, value, pinned from {entries} "
+            f"left join {texts} on {texts}.id = {entries}.llm_string"
+        )
+        self.whole = f"{whole} {one}"
+        self.rows = f"{whole} where namespace = %s and digest > %s order by digest limit %s"
+        self.delete = f"delete from {entries} {one}"
+        self.set_expiry = f"update {entries} set expires_at = %s {one}"
+        self.set_pinned = f"update {entries} set pinned = %s {one}"
+        self.note_uses = f"update {entries} set hits = hits + %s, last_used_at = greatest(last_used_at, %s) {one}"
+        self.newest_use = f"select max(last_used_at) from {entries}"
+        self.count = f"select count(*) from {entries}"
+        self.measure = f"select count(*), coalesce(sum(size_bytes), 0) from {entries}"
+        self.least_recently_used = (
+            f"select namespace, digest, last_used_at, size_bytes from {entries} where pinned = 0 "
+            "order by last_used_at, digest limit %s"
+        )
+        self.evict = f"delete from {entries} {one} and last_used_at = %s and pinned = 0"
+        self.end_of_step = (
+            f"select digest from (select digest from {entries} where namespace = %s and digest > %s "
+            "order by digest limit %s) as step order by digest desc limit 1"
+        )
+        step = "where namespace = %s and digest > %s and digest <= %s"
+        self.clear_step = f"delete from {entries} {step}"
+        self.purge_step = f"delete from {entries} {step} and pinned = 0 and expires_at <= %s"
+        self.keep_damaged = (
+            f"{before} into {damaged} (namespace, digest, found_at, value) "
+            f"select namespace, digest, %s, value from {entries} {one} and value = %s {after}"
+        )
+        self.delete_damaged = f"delete from {entries} {one} and value = %s"
+        self.oldest_damaged = f"select found_at from {damaged} order by found_at desc limit 1 offset %s"
+        self.drop_damaged = f"delete from {damaged} where found_at <= %s"
+        self.models = f"select distinct model from {entries} where namespace = %s and model is not null"
+        self.namespaces = (
+            f"select content from {texts} where exists (select 1 from {entries} where namespace = {texts}.id)"
+        )
+        self.stats = (
+            "select count(*), coalesce(sum(size_bytes), 0), "
+            "coalesce(sum(case when pinned = 0 and expires_at <= %s then 1 else 0 end), 0), "
+            f"min(created_at), max(created_at) from {entries} where namespace = %s"
+        )
+        self._page = f"select {_SHOWN} from {entries}"
+
+    def matches(self, query: Query, namespace_id: int, now: float) -> tuple[str, list[Any]]:
+        """The condition that entries must meet to match, and its values."""
+        conditions = ["namespace = %s"]
+        values: list[Any] = [namespace_id]
+        if query.model is not None:
+            conditions.append("model = %s")
+            values.append(query.model.encode("utf-8", "surrogatepass"))
+        if query.state != "any":
+            expired = "pinned = 0 and expires_at is not null and expires_at <= %s"
+            conditions.append(f"({expired})" if query.state == "expired" else f"not ({expired})")
+            values.append(now)
+        for word in query.words:
+            conditions.append("words like %s")
+            values.append(f"% {word}%")
+        return " and ".join(conditions), values
+
+    def page(self, query: Query, matching: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        """The statement that selects one entry more than a page after the cursor, and its values."""
+        column, values = query.order_by, list(values)  # one of `EntryOrder`, which `Query` checked
+        beyond, direction = ("<", "desc") if query.descending else (">", "asc")
+        may_be_missing = column in ("expires_at", "model_time_s")
+        cursor = query.cursor
+        if cursor is not None:
+            digest = bytes.fromhex(cursor.key)
+            if cursor.is_missing:
+                matching += f" and {column} is null and digest {beyond} %s"
+                values.append(digest)
+            else:
+                missing = f" or {column} is null" if may_be_missing else ""
+                matching += (
+                    f" and {column} {beyond}= %s and ({column} {beyond} %s or digest {beyond} %s)"
+                    if not missing
+                    else f" and ({column} {beyond} %s or ({column} = %s and digest {beyond} %s){missing})"
+                )
+                values += [cursor.value, cursor.value, digest]
+        missing_last = f"case when {column} is null then 1 else 0 end, " if may_be_missing else ""
+        order = f"order by {missing_last}{column} {direction}, digest {direction}"
+        return f"{self._page} where {matching} {order} limit %s", [*values, query.limit + 1]
+
+    def total(self, matching: str) -> str:
+        """The statement that counts what matches."""
+        return f"{self.count} where {matching}"
+
+
+def _places(columns: Sequence[str]) -> str:
+    return ", ".join(["%s"] * len(columns))

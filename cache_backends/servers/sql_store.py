@@ -1,0 +1,124 @@
+"""`SQLStore`: what the views of one cache in a database share: connections, tables, and which texts it has already."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from cache_backends.errors import CacheUnavailableError, CacheUnreachableError
+from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.servers.connections import Connections
+from cache_backends.servers.server_cache import ServerStore
+from cache_backends.servers.sql_session import MissingTableError, Rows, Session, Values
+from cache_backends.servers.sql_statements import FORMAT, Statements
+
+if TYPE_CHECKING:
+    from cache_backends.servers.sql_cache import SQLCache
+
+Result = TypeVar("Result")
+
+MOST_KNOWN = 1_000
+"""Texts that a process remembers to be in the database; programs have few, and some have one for each request."""
+PATIENCE_S = 30.0
+"""How long one statement may take that browses or tidies up, which no model waits for."""
+
+
+class SQLStore(ServerStore, Forkable):
+    """Connections to one database. A model waits for `run`, only people for `run_patiently`."""
+
+    def __init__(self, cache: SQLCache, connect: Callable[[float], Session]) -> None:
+        """`connect` opens a session whose statements may each take so many seconds."""
+        super().__init__(cache)
+        self._connect = connect
+        self.statements = Statements(cache.dialect, cache.prefix)
+        self._making = threading.Lock()
+        self.has_tables = False
+        self.known: set[int] = set()
+        patience_s = max(PATIENCE_S, cache.timeout_s)
+        self._sessions = self._connections(cache.timeout_s, cache.timeout_s)
+        self._patient_sessions = self._connections(patience_s, cache.timeout_s)
+        tell_of_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may be making tables."""
+        self._making = threading.Lock()
+
+    def run(self, operation: Callable[[Session], Result]) -> Result:
+        """The result of an operation that a model waits for. Raises `CacheError`."""
+        return self.ask(lambda: self._run(self._sessions, operation))
+
+    def run_patiently(self, operation: Callable[[Session], Result]) -> Result:
+        """The result of an operation that may take long. Raises `CacheError`, soon where the server does not answer."""
+        self.run(lambda session: session.select("select 1"))
+        return self.ask(lambda: self._run(self._patient_sessions, operation))
+
+    def select(self, statement: str, values: Values = ()) -> Rows:
+        """The rows that a person asks for. Raises `CacheError`."""
+        return self.run_patiently(lambda session: session.select(statement, values))
+
+    def change(self, statement: str, values: Values = ()) -> int:
+        """How many rows a statement changed that tidies up. Raises `CacheError`."""
+        return self.run_patiently(lambda session: session.change(statement, values))
+
+    def change_many(self, statement: str, rows: Sequence[Values]) -> int:
+        """`Session.change_many`, tidying up. Raises `CacheError`."""
+        return self.run_patiently(lambda session: session.change_many(statement, rows))
+
+    def need_tables(self) -> None:
+        """Make the tables if they are missing. Raises `CacheError`."""
+        self._run(self._sessions, self._make_tables)
+
+    def know(self, *texts: int) -> None:
+        """Remember that texts are in the database, by their numbers."""
+        if len(self.known) >= MOST_KNOWN:
+            self.known.clear()
+        self.known.update(texts)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.closed = True
+        self._sessions.close()
+        self._patient_sessions.close()
+
+    def _connections(self, statement_timeout_s: float, wait_s: float) -> Connections[Session]:
+        def connect() -> Session:
+            session = self._connect(statement_timeout_s)
+            self.known.clear()  # the server may be another one now, with less in it
+            if not self.has_tables:
+                self._make_tables(session)
+            return session
+
+        return Connections(connect, lambda session: session.close(), wait_s)
+
+    def _run(self, sessions: Connections[Session], operation: Callable[[Session], Result]) -> Result:
+        try:
+            return sessions.run(operation)
+        except MissingTableError:
+            self.has_tables = False  # somebody has dropped them
+            return sessions.run(operation)
+
+    def _make_tables(self, session: Session) -> None:
+        with self._making:
+            if self.has_tables:
+                return
+            try:
+                rows = session.select(self.statements.format)
+            except MissingTableError:
+                try:
+                    session.make_tables(self.statements.schema)
+                except CacheUnreachableError:
+                    raise
+                except CacheUnavailableError as error:
+                    raise CacheUnavailableError(
+                        f"The tables of the cache are missing and could not be made: {error} "
+                        "An administrator can make them with the SQL that the README gives."
+                    ) from error
+                rows = session.select(self.statements.format)
+            version = max((version for (version,) in rows), default=0)
+            if version != FORMAT:
+                raise CacheUnavailableError(
+                    f"{self.statements.format_table} was made by another version (format {version}; this one knows "
+                    f"{FORMAT}). Use that version, or another prefix=."
+                )
+            self.has_tables = True
