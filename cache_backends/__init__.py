@@ -40,8 +40,9 @@ from cache_backends.urls import open_cache
 
 if TYPE_CHECKING:
     from cache_backends.servers.postgres import PostgresCache
+    from cache_backends.servers.redis import RedisCache
 
-_SERVERS = {"PostgresCache": "postgres"}
+_SERVERS = {"PostgresCache": "postgres", "RedisCache": "redis"}
 """Classes whose driver is imported when somebody names them."""
 
 
@@ -71,6 +72,7 @@ __all__ = [
     "OneRequest",
     "Outcome",
     "PostgresCache",
+    "RedisCache",
     "Refusal",
     "SQLiteCache",
     "SingleFlight",

@@ -42,12 +42,22 @@ def _postgres(url: str, options: dict[str, Any]) -> CacheBackend:
     return PostgresCache(url, **options)
 
 
+def _redis(url: str, options: dict[str, Any]) -> CacheBackend:
+    with _driver("redis"):
+        from cache_backends.servers.redis import RedisCache
+    return RedisCache(url, **options)
+
+
 EMBEDDED: dict[str, Callable[[SplitResult, dict[str, Any]], CacheBackend]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "json": _json,
 }
 SERVERS: dict[str, Callable[[str, dict[str, Any]], CacheBackend]] = {
+    "redis": _redis,
+    "rediss": _redis,
+    "redis+cluster": _redis,
+    "rediss+cluster": _redis,
     "postgresql": _postgres,
 }
 """Adding a backend is one file, and one line in one of these. A server's class reads the query string itself."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.available import available
-from tests.servers.shared import shared_postgres
+from tests.servers.shared import shared_postgres, shared_redis, shared_redis_cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ BACKENDS = (
     Backend("memory", lambda _: "memory://", persistent=False),
     Backend("sqlite", lambda folder: f"sqlite:///{folder}/store/cache.db"),
     Backend("json", lambda folder: f"json:///{folder}/store"),
+    Backend("redis", lambda folder: available(shared_redis).url(prefix=own_prefix(folder)), is_server=True),
+    Backend(
+        "redis-cluster", lambda folder: available(shared_redis_cluster).url(prefix=own_prefix(folder)), is_server=True
+    ),
     Backend("postgresql", lambda folder: available(shared_postgres).url(prefix=own_prefix(folder)), is_server=True),
 )
 PERSISTENT = tuple(backend for backend in BACKENDS if backend.persistent)

@@ -1,0 +1,233 @@
+"""`RedisCache`: entries in Redis, or in a Redis Cluster, that machines share. No module of Redis is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from cache_backends.browse import Query, Row
+from cache_backends.codec import decode
+from cache_backends.errors import CacheConfigError, CacheUnavailableError, CorruptEntryError, NotCacheableError
+from cache_backends.fresh_objects import generations_from
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
+from cache_backends.servers.redis_about import about
+from cache_backends.servers.redis_browse import all_entries, listed, models, namespaces, stats, whole_entries
+from cache_backends.servers.redis_keys import Partition, partition_number, partitions
+from cache_backends.servers.redis_scripts import CHANGE, REMOVE, SET_ASIDE, STORE
+from cache_backends.servers.redis_session import Command, number
+from cache_backends.servers.redis_store import RedisStore
+from cache_backends.servers.redis_upkeep import clear, evict, purge, write_uses
+from cache_backends.servers.redis_values import HEAD_BYTES, Head, found, to_value
+from cache_backends.servers.server_cache import ServerCache
+from cache_backends.storage import Found, StoredEntry
+from cache_backends.summaries import entry_row, whole_entry
+from cache_backends.table_rows import interned_id
+
+DAMAGED_KEPT = 100
+"""Damaged values that each partition keeps."""
+SHORTEST_GRACE_S = 60.0
+GRACE = 0.1
+"""Redis removes an entry by itself when it has been over for a tenth of its time to live, and this at least: a lookup
+shortly after the end finds that it has expired, and not that it never was."""
+LONGEST_S = 1e9
+"""Redis can't count the milliseconds of much more; such an entry is removed by no one."""
+LARGEST_BYTES = 512 * 1024 * 1024 - 1024
+"""The most that Redis keeps under one key is 512 MB."""
+CHANGE_TRIES = 10
+
+
+class RedisCache(ServerCache):
+    """A cache in Redis, shared by threads, processes and machines.
+
+    `redis://user:password@host:6379/0?ttl=1h`, `rediss://` for TLS, `redis+cluster://host:6379` (or `rediss+cluster://`)
+    for a cluster, more of its hosts with commas between them. Options of the connection: `RedisCache.driver_options`.
+    """
+
+    driver_options: ClassVar[Sequence[str]] = (
+        "ssl_ca_certs",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_cert_reqs",
+        "client_name",
+    )
+    default_port = 6379
+    _store: RedisStore
+
+    @property
+    def connection_options(self) -> dict[str, Any]:
+        """What the driver is told besides where the server is. Raises `CacheConfigError`."""
+        address, settings = self.address, dict[str, Any](self.driver_settings)
+        if address.database and (not address.database.isdecimal() or (int(address.database) > 0 and self._is_cluster)):
+            allowed = "A cluster has database 0 only" if self._is_cluster else "Write the number of one, such as /0"
+            raise CacheConfigError(f"{address.name!r} names no database of Redis. {allowed}.")
+        if len(address.hosts) > 1 and not self._is_cluster:
+            raise CacheConfigError(f"{address.name!r} names more than one host. Write redis+cluster:// for a cluster.")
+        tls = [name for name in settings if name.startswith("ssl_")]
+        if tls and not address.scheme.startswith("rediss"):
+            raise CacheConfigError(
+                f"{', '.join(tls)} needs TLS. Write rediss{address.scheme.removeprefix('redis')}:// for that."
+            )
+        if settings.get("ssl_cert_reqs", "required") not in ("none", "optional", "required"):
+            raise CacheConfigError(
+                f"ssl_cert_reqs={settings['ssl_cert_reqs']!r:.60} is none of none, optional, required."
+            )
+        if self._is_cluster and address.scheme.startswith("rediss"):
+            settings["ssl"] = True
+        return settings
+
+    @property
+    def _is_cluster(self) -> bool:
+        return self.address.scheme.endswith("+cluster")
+
+    def _open_store(self) -> RedisStore:
+        return RedisStore(self)
+
+    def _read(self, digest: bytes) -> Found | None:
+        value = self._store.get(self._partition(digest).entry(digest))
+        return None if value is None else found(digest, value)
+
+    async def _aread(self, digest: bytes) -> Found | None:
+        value = await self._store.get_async(self._partition(digest).entry(digest))
+        return None if value is None else found(digest, value)
+
+    def _write(self, entry: StoredEntry) -> None:
+        self._store.put(self.namespace, self._store_command(entry))
+        if self._upkeep_is_due(entry):
+            self._keep_up()
+
+    async def _awrite(self, entry: StoredEntry) -> None:
+        await self._store.put_async(self.namespace, self._store_command(entry, whole=True))
+
+    def _store_command(self, entry: StoredEntry, *, whole: bool = False) -> Command:
+        self._refuse_too_large(entry.size_bytes)
+        value = to_value(entry)
+        if len(value) > LARGEST_BYTES:
+            raise NotCacheableError(
+                "too_large", f"the entry has {len(value):,} bytes, and a value of Redis at most {LARGEST_BYTES:,}"
+            )
+        self._store.uses.forget((self.namespace, entry.digest))
+        place = self._partition(entry.digest)
+        ends_at = None if entry.pinned else entry.expires_at
+        return self._store.script(
+            STORE,
+            (*place.about, place.entry(entry.digest), place.strings),
+            entry.digest,
+            value,
+            number(entry.created_at),
+            number(entry.last_used_at),
+            b"" if ends_at is None else number(ends_at),
+            self._kept_ms(ends_at),
+            b"%d" % entry.size_bytes,
+            b"%d" % interned_id(entry.llm_string),
+            entry.llm_string.encode(),
+            b"%d" % entry.hits,
+            whole=whole,
+        )
+
+    def _kept_ms(self, ends_at: float | None) -> bytes:
+        """For how many milliseconds Redis keeps an entry that ends then; nothing: for ever."""
+        left_s = math.inf if ends_at is None else max(0.0, ends_at - self.clock())
+        kept_s = left_s + max(SHORTEST_GRACE_S, GRACE * left_s)
+        return b"" if kept_s > LONGEST_S else b"%d" % (kept_s * 1000)
+
+    def _set_aside(self, digest: bytes) -> None:
+        place = self._partition(digest)
+        value: bytes | None = b""
+        try:
+            value = self._store.get(place.entry(digest))
+            if value is None or generations_from(found(digest, value).answers):
+                return  # somebody has stored a new answer meanwhile
+        except CorruptEntryError:
+            keys = (*place.about, place.entry(digest), place.damaged)
+            self._store.one(*self._store.script(SET_ASIDE, keys, digest, value or b"", b"%d" % DAMAGED_KEPT))
+
+    def _delete(self, digest: bytes) -> bool:
+        place = self._partition(digest)
+        keys = (*place.about, place.entry(digest))
+        return bool(self._store.one(*self._store.script(REMOVE, keys, digest, b"", b"")))
+
+    def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
+        return self._change(digest, lambda head: head.with_expiry(expires_at))
+
+    def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
+        return self._change(digest, lambda head: head.with_pin(pinned=pinned))
+
+    def _change(self, digest: bytes, change: Callable[[Head], Head]) -> bool:
+        """Change the head of an entry, unless a new answer was stored meanwhile: then that one's."""
+        place = self._partition(digest)
+        keys = (*place.about, place.entry(digest))
+        for _ in range(CHANGE_TRIES):
+            before = self._store.one(b"GETRANGE", place.entry(digest), b"0", b"%d" % (HEAD_BYTES - 1))
+            try:
+                head = change(Head.of(before))
+            except CorruptEntryError:
+                return False
+            ends_at = None if head.pinned else head.expires_at
+            ends = b"" if ends_at is None else number(ends_at)
+            if self._store.one(
+                *self._store.script(CHANGE, keys, digest, before, head.to_bytes(), ends, self._kept_ms(ends_at))
+            ):
+                return True
+        raise CacheUnavailableError(f"The entry {digest.hex()} is being replaced again and again. Try once more.")
+
+    def _purge(self, now: float) -> int:
+        return purge(self._store, self._partitions, now)
+
+    def _clear(self) -> None:
+        clear(self._store, self._partitions)
+
+    def _entry(self, digest: bytes) -> CacheEntry | None:
+        self._try_to_write_uses()
+        try:
+            return next((self._whole(entry) for entry in whole_entries(self._store, self._partitions, [digest])), None)
+        except CorruptEntryError:
+            return None
+
+    def _whole(self, entry: StoredEntry) -> CacheEntry:
+        generations = decode(entry.payload)
+        key = self._partition(entry.digest).entry(entry.digest).decode()
+        shown = entry_row(entry, generations, self.namespace)
+        return whole_entry(shown, entry, generations, f"{self.address.name}, key {key}")
+
+    def _rows(self) -> Iterator[Row]:
+        self._try_to_write_uses()
+        for entry in all_entries(self._store, self._partitions):
+            try:
+                yield entry_row(entry, decode(entry.payload), self.namespace)
+            except CorruptEntryError:
+                continue  # a lookup will set it aside; a list only passes it over
+
+    def _page(self, query: Query, now: float) -> EntryPage:
+        self._try_to_write_uses()
+        return listed(self._store, self._partitions, self.namespace, query, now)
+
+    def _models(self) -> Sequence[str]:
+        return models(self._store, self._partitions)
+
+    def _stats(self, now: float) -> StoreStats:
+        return stats(self._store, self._partitions, now)
+
+    def _namespaces(self) -> Sequence[str]:
+        return namespaces(self._store, self.prefix)
+
+    def _about(self) -> StoreAbout:
+        return about(self._store)
+
+    def _write_uses(self) -> None:
+        write_uses(self._store, self.prefix)
+
+    def _evict(self) -> int:
+        return evict(self._store, self.prefix)
+
+    def _close(self) -> None:
+        if not self._store.closed:
+            self._try_to_write_uses()
+            self._store.close()
+
+    @property
+    def _partitions(self) -> tuple[Partition, ...]:
+        return partitions(self.prefix, self.namespace)
+
+    def _partition(self, digest: bytes) -> Partition:
+        return partitions(self.prefix, self.namespace)[partition_number(digest)]

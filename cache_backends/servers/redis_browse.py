@@ -1,0 +1,318 @@
+"""Finding, ordering and paging the entries of a `RedisCache`.
+
+The order by age or by last use is kept by Redis itself. Every other order, a search and a filter look at every entry,
+in commands that take a fraction of a millisecond each, so that nobody else has to wait for them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from cache_backends.browse import Cursor, Place, Query, has_all, page_of
+from cache_backends.codec import CHECKSUM_BYTES, decode
+from cache_backends.errors import CacheUnavailableError, CorruptEntryError
+from cache_backends.readable import SHOWN_ANSWER_LENGTH, SHOWN_PROMPT_LENGTH, shortened
+from cache_backends.records import EntryPage, EntrySummary, StoreStats
+from cache_backends.servers.redis_keys import Partition, namespaces_key, numbered_partitions, partition_number
+from cache_backends.servers.redis_scripts import BURY
+from cache_backends.servers.redis_session import Command, number
+from cache_backends.servers.redis_store import RedisStore
+from cache_backends.servers.redis_values import LISTED_BYTES, Head, stored
+from cache_backends.storage import StoredEntry
+from cache_backends.summaries import joined_text
+
+AT_ONCE = 100
+"""Entries that one command names: more would make other clients wait."""
+MOST_BYTES_AT_ONCE = 4_000_000
+BURIED_AT_ONCE = 200
+KEPT_ORDERS = ("created_at", "last_used_at")
+
+
+class _Look(NamedTuple):
+    """What a scan knows of an entry: enough to say whether and where it stands in a list."""
+
+    digest: bytes
+    size_bytes: int
+    head: Head
+    value: bytes
+    """As much of it as was asked for."""
+
+
+def listed(store: RedisStore, places: Sequence[Partition], namespace: str, query: Query, now: float) -> EntryPage:
+    """One page of entries. Raises `CacheError`, and what `query.progress` raises."""
+    if query.finds_nothing:
+        return EntryPage([], None, 0)
+    entries = sum(count_after_burying(store, places))
+    plain = not query.words and query.model is None and query.state == "any"
+    if plain and query.order_by in KEPT_ORDERS:
+        return page_of(_summaries(store, places, namespace, _kept_order(store, places, query)), query, entries)
+    after = query.cursor and query.cursor.place(descending=query.descending)
+    total = 0
+
+    def following() -> Iterator[tuple[Place, bytes]]:
+        nonlocal total
+        for looked_at, (value, digest) in enumerate(_matching(store, places, query, now), 1):
+            total = looked_at
+            place = Cursor(value is None, value or 0.0, digest.hex()).place(descending=query.descending)
+            if after is None or place > after:
+                yield place, digest
+
+    first = heapq.nsmallest(query.limit + 1, following())
+    found = _summaries(store, places, namespace, [digest for _, digest in first])
+    return page_of(found, query, total)
+
+
+def count_after_burying(store: RedisStore, places: Sequence[Partition]) -> list[int]:
+    """How many entries each partition has, without those that Redis has removed. Raises `CacheError`."""
+    return store.many([store.script(BURY, place.about, b"%d" % BURIED_AT_ONCE) for place in places])
+
+
+def all_entries(store: RedisStore, places: Sequence[Partition]) -> Iterator[StoredEntry]:
+    """Every readable entry, whole, in any order. Raises `CacheError`."""
+    for place in places:
+        for some in _in_portions(_sizes(store, place)):
+            yield from whole_entries(store, places, [digest for digest, _ in some])
+
+
+def whole_entries(store: RedisStore, places: Sequence[Partition], digests: Sequence[bytes]) -> Iterator[StoredEntry]:
+    """The entries with these digests that are there and readable. Raises `CacheError`."""
+    at = [places[partition_number(digest)] for digest in digests]
+    pairs = list(zip(at, digests, strict=True))
+    values = store.many([(b"GET", place.entry(digest)) for place, digest in pairs])
+    used = store.many([(b"ZSCORE", place.used, digest) for place, digest in pairs])
+    hits = store.many([(b"HGET", place.hits, digest) for place, digest in pairs])
+    for (place, digest), value, used_at, count in zip(pairs, values, used, hits, strict=True):
+        if value is None:
+            continue
+        try:
+            head = Head.of(value)
+            llm_string = store.one(b"HGET", place.strings, b"%d" % head.llm_string_id) or b""
+            last_used_at = head.created_at if used_at is None else float(used_at)
+            yield stored(digest, value, llm_string.decode("utf-8", "replace"), last_used_at, int(count or 0))
+        except CorruptEntryError:
+            continue
+
+
+def models(store: RedisStore, places: Sequence[Partition]) -> list[str]:
+    """The models whose answers are there. Raises `CacheError`."""
+    named = {look.head.model(look.value) for look in _looks(store, places, LISTED_BYTES)}
+    return [model for model in named if model is not None]
+
+
+def stats(store: RedisStore, places: Sequence[Partition], now: float) -> StoreStats:
+    """How much there is. Raises `CacheError`."""
+    entries = sum(count_after_burying(store, places))
+    totals = store.many([(b"GET", place.total) for place in places])
+    expired = store.many([(b"ZCOUNT", place.expires, b"-inf", number(now)) for place in places])
+    first = store.many([(b"ZRANGE", place.created, b"0", b"0", b"WITHSCORES") for place in places])
+    last = store.many([(b"ZRANGE", place.created, b"-1", b"-1", b"WITHSCORES") for place in places])
+    return StoreStats(
+        entries=entries,
+        size_bytes=sum(int(total or 0) for total in totals),
+        expired=sum(expired),
+        oldest=min((float(pair[1]) for pair in first if pair), default=None),
+        newest=max((float(pair[1]) for pair in last if pair), default=None),
+    )
+
+
+def namespaces(store: RedisStore, prefix: str) -> list[str]:
+    """The namespaces that hold entries. Raises `CacheError`."""
+    flat = store.one(b"HGETALL", namespaces_key(prefix))
+    names = []
+    for key, name in zip(flat[::2], flat[1::2], strict=True):
+        places = numbered_partitions(prefix, key.decode("ascii", "replace"))
+        if any(store.many([(b"ZCARD", place.created) for place in places])):
+            names.append(name.decode("utf-8", "replace"))
+    return names
+
+
+def _kept_order(store: RedisStore, places: Sequence[Partition], query: Query) -> list[bytes]:
+    """The digests of one entry more than a page, in an order that Redis keeps."""
+    names = [place.created if query.order_by == "created_at" else place.used for place in places]
+    cursor = query.cursor
+    most = query.limit + 1
+    if cursor is None:
+        windows = store.many([_window(name, query, None, most) for name in names])
+    else:
+        own = partition_number(bytes.fromhex(cursor.key))
+        # Equal times stand in the order of their digests, and that is the order of the partitions.
+        windows = store.many(
+            [
+                _window(name, query, (cursor.value, index < own if query.descending else index > own), most)
+                for index, name in enumerate(names)
+            ]
+        )
+        windows[own] = [*_equal(store, names[own], query, cursor), *windows[own]]
+    found: list[tuple[Place, bytes]] = []
+    for window in windows:
+        for digest, score in zip(window[::2], window[1::2], strict=True):
+            found.append((Cursor(False, float(score), digest.hex()).place(descending=query.descending), digest))
+    return [digest for _, digest in heapq.nsmallest(most, found)]
+
+
+def _window(name: bytes, query: Query, after: tuple[float, bool] | None, most: int) -> Command:
+    """The command for the first members of a sorted set, or those after a score; `True`: it too."""
+    edge = b"+inf" if query.descending else b"-inf"
+    if after is not None:
+        score, inclusive = after
+        edge = number(score) if inclusive else b"(" + number(score)
+    how, end = (b"ZREVRANGEBYSCORE", b"-inf") if query.descending else (b"ZRANGEBYSCORE", b"+inf")
+    return (how, name, edge, end, b"WITHSCORES", b"LIMIT", b"0", b"%d" % most)
+
+
+def _equal(store: RedisStore, name: bytes, query: Query, cursor: Cursor) -> list[bytes]:
+    """Members with the cursor's own score that come after it, and their score."""
+    score, last = number(cursor.value), bytes.fromhex(cursor.key)
+    members = store.one(b"ZRANGEBYSCORE", name, score, score)
+    following = [member for member in members if (member < last if query.descending else member > last)]
+    return [part for member in following for part in (member, score)]
+
+
+def _matching(
+    store: RedisStore, places: Sequence[Partition], query: Query, now: float
+) -> Iterator[tuple[float | None, bytes]]:
+    """The value to order by, and the digest, of each entry that matches."""
+    value_of = _order_values(store, places, query)
+    for look in _looks(store, places, None if query.words else LISTED_BYTES, query):
+        if query.model is not None and look.head.model(look.value) != query.model:
+            continue
+        if query.state != "any" and look.head.is_over(now) != (query.state == "expired"):
+            continue
+        if query.words and not _has_words(look, query.words):
+            continue
+        yield value_of(look), look.digest
+
+
+def _order_values(store: RedisStore, places: Sequence[Partition], query: Query) -> Callable[[_Look], float | None]:
+    """How a scan knows what to order by."""
+    if query.order_by == "hits":
+        hits = _beside(store, b"HSCAN", [place.hits for place in places])
+        return lambda look: hits.get(look.digest, 0.0)
+    if query.order_by == "last_used_at":
+        used = _beside(store, b"ZSCAN", [place.used for place in places])
+        return lambda look: used.get(look.digest, look.head.created_at)
+    if query.order_by == "size_bytes":
+        return lambda look: look.size_bytes
+    if query.order_by == "expires_at":
+        return lambda look: look.head.expires_at
+    if query.order_by == "model_time_s":
+        return lambda look: look.head.model_time_s
+    return lambda look: look.head.created_at
+
+
+def _beside(store: RedisStore, how: bytes, names: Sequence[bytes]) -> dict[bytes, float]:
+    return {digest: float(value) for name in names for digest, value in _scan(store, how, name)}
+
+
+def _looks(
+    store: RedisStore, places: Sequence[Partition], first_bytes: int | None, query: Query | None = None
+) -> Iterator[_Look]:
+    """Every entry, as much of it as asked for (None: all)."""
+    looked_at = 0
+    entries = sum(store.many([(b"ZCARD", place.created) for place in places]))
+    for place in places:
+        for some in _in_portions(_sizes(store, place)):
+            if first_bytes is None:
+                values = store.one(b"MGET", *(place.entry(digest) for digest, _ in some))
+            else:
+                end = b"%d" % (first_bytes - 1)
+                values = store.many([(b"GETRANGE", place.entry(digest), b"0", end) for digest, _ in some])
+            for (digest, size_bytes), value in zip(some, values, strict=True):
+                try:
+                    if value:
+                        yield _Look(digest, size_bytes, Head.of(value), value)
+                except (CorruptEntryError, CacheUnavailableError):
+                    continue  # a lookup will set it aside, or say so; a list only passes it over
+            looked_at += len(some)
+            if query is not None:
+                query.progress(looked_at, max(entries, looked_at))
+
+
+def _has_words(look: _Look, wanted: Sequence[str]) -> bool:
+    text = f"{look.head.prompt(look.value)}\n{_answer(look.value[look.head.sealed_at + CHECKSUM_BYTES :])}"
+    return has_all(text, wanted)
+
+
+def _answer(payload: bytes) -> str:
+    """The text of an answer, without making objects of it."""
+    try:
+        items = orjson.loads(payload)
+        return "\n\n".join(item["text"] if "text" in item else item["message"]["content"] for item in items)
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return ""
+
+
+def _summaries(
+    store: RedisStore, places: Sequence[Partition], namespace: str, digests: Iterable[bytes]
+) -> list[EntrySummary]:
+    """What a list shows of these entries; those that are gone meanwhile are left out."""
+    pairs = [(places[partition_number(digest)], digest) for digest in digests]
+    end = b"%d" % (LISTED_BYTES - 1)
+    values = store.many([(b"GETRANGE", place.entry(digest), b"0", end) for place, digest in pairs])
+    sizes = store.many([(b"HGET", place.sizes, digest) for place, digest in pairs])
+    used = store.many([(b"ZSCORE", place.used, digest) for place, digest in pairs])
+    hits = store.many([(b"HGET", place.hits, digest) for place, digest in pairs])
+    found = []
+    for (_, digest), value, size, used_at, count in zip(pairs, values, sizes, used, hits, strict=True):
+        try:
+            head = Head.of(value)
+            prompt, answer = head.shown(value) or _shown(head, value)
+        except (CorruptEntryError, CacheUnavailableError):
+            continue
+        found.append(
+            EntrySummary(
+                key=digest.hex(),
+                namespace=namespace,
+                prompt=prompt,
+                answer=answer,
+                model=head.model(value),
+                created_at=head.created_at,
+                expires_at=head.expires_at,
+                last_used_at=head.created_at if used_at is None else float(used_at),
+                hits=int(count or 0),
+                size_bytes=int(size or 0),
+                pinned=head.pinned,
+                model_time_s=head.model_time_s,
+            )
+        )
+    return found
+
+
+def _shown(head: Head, value: bytes) -> tuple[str, str]:
+    answer = joined_text(decode(value[head.sealed_at + CHECKSUM_BYTES :]))
+    return shortened(head.prompt(value), SHOWN_PROMPT_LENGTH), shortened(answer, SHOWN_ANSWER_LENGTH)
+
+
+def _sizes(store: RedisStore, place: Partition) -> Iterator[tuple[bytes, int]]:
+    seen: set[bytes] = set()
+    for digest, size in _scan(store, b"HSCAN", place.sizes):
+        if digest not in seen:  # a scan may name one twice
+            seen.add(digest)
+            yield digest, int(size)
+
+
+def _scan(store: RedisStore, how: bytes, name: bytes) -> Iterator[tuple[bytes, bytes]]:
+    cursor = b"0"
+    while True:
+        cursor, flat = store.one(how, name, cursor, b"COUNT", b"%d" % AT_ONCE)
+        yield from zip(flat[::2], flat[1::2], strict=True)
+        if cursor == b"0":
+            return
+
+
+def _in_portions(sizes: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+    """Some entries at a time, of which one reply can hold all values."""
+    portion: list[tuple[bytes, int]] = []
+    total = 0
+    for digest, size in sizes:
+        if portion and (len(portion) >= AT_ONCE or total + size > MOST_BYTES_AT_ONCE):
+            yield portion
+            portion, total = [], 0
+        portion.append((digest, size))
+        total += size
+    if portion:
+        yield portion

@@ -1,0 +1,97 @@
+"""A Redis Cluster: redis-py's client, which knows which node keeps what, behind the methods of `RedisSession`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions
+from redis.cluster import ClusterNode, RedisCluster
+
+from cache_backends.errors import CacheUnreachableError
+from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.servers.address import Address
+from cache_backends.servers.bounded import bounded
+from cache_backends.servers.redis_session import DEFAULT_PORT, Command, connection_settings, failure, unreachable
+
+
+class ClusterSession(Forkable):
+    """The nodes of a cluster; used by all threads at once."""
+
+    def __init__(self, address: Address, settings: dict[str, Any], timeout_s: float) -> None:
+        self._address = address
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._client: RedisCluster | None = None
+        self._connecting = threading.Lock()
+        self._inherited: list[object] = []
+        tell_of_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """The connections are the parent's."""
+        self._inherited.append(self._client)
+        self._client = None
+        self._connecting = threading.Lock()
+
+    def one(self, *command: bytes) -> Any:
+        """The reply to a command, from the node that keeps its first key. Raises `CacheError`."""
+        try:
+            return self._connected().execute_command(command[0].decode(), *command[1:])
+        except (exceptions.RedisError, OSError) as error:
+            raise self._failure(error) from error
+
+    def many(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands, one round trip a node. Raises `CacheError` if one fails."""
+        try:
+            pipeline = self._connected().pipeline()
+            for command in commands:
+                pipeline.execute_command(command[0].decode(), *command[1:])
+            replies: list[Any] = pipeline.execute()
+            return replies
+        except (exceptions.RedisError, OSError) as error:
+            raise self._failure(error) from error
+
+    def on_each_node(self, *command: bytes) -> list[Any]:
+        """The replies of all primary nodes. Raises `CacheError`."""
+        try:
+            client = self._connected()
+            return [
+                client.execute_command(command[0].decode(), *command[1:], target_nodes=node)
+                for node in client.get_primaries()
+            ]
+        except (exceptions.RedisError, OSError) as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> RedisCluster:
+        client = self._client
+        if client is None:
+            with self._connecting:
+                client = self._client = self._client or self._connect()
+        for node in client.get_nodes():  # new ones may have come
+            if node.redis_connection is not None:
+                node.redis_connection.response_callbacks.clear()  # replies as the server sends them
+        return client
+
+    def _connect(self) -> RedisCluster:
+        nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
+        settings = connection_settings(self._address, self._settings, self._timeout_s)
+        del settings["db"]
+        try:
+            return bounded(
+                lambda: RedisCluster(startup_nodes=nodes, **settings), self._timeout_s, lambda client: client.close()
+            )
+        except (exceptions.RedisError, OSError) as error:
+            raise unreachable(self._address, error, self._timeout_s) from error
+
+    def _failure(self, error: Exception) -> Exception:
+        if isinstance(error, CacheUnreachableError):
+            return error
+        if isinstance(error, exceptions.RedisClusterException):
+            return unreachable(self._address, error, self._timeout_s)
+        return failure(self._address, error, self._timeout_s)

@@ -1,0 +1,192 @@
+"""`RedisStore`: what the views of one cache in Redis share: connections, and which namespaces it has named already."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from redis import asyncio as async_redis
+from redis import exceptions
+
+from cache_backends.errors import CacheUnavailableError
+from cache_backends.servers.connections import Connections, DroppedError
+from cache_backends.servers.per_loop import PerLoop
+from cache_backends.servers.redis_cluster import ClusterSession
+from cache_backends.servers.redis_keys import format_key, namespaces_key
+from cache_backends.servers.redis_scripts import Script
+from cache_backends.servers.redis_session import (
+    DEFAULT_PORT,
+    Command,
+    RedisSession,
+    connect,
+    connection_settings,
+    failure,
+)
+from cache_backends.servers.redis_values import FORMAT
+from cache_backends.servers.server_cache import ServerStore
+from cache_backends.table_rows import interned_id
+
+if TYPE_CHECKING:
+    from cache_backends.servers.redis import RedisCache
+
+Result = TypeVar("Result")
+
+NAMED_FOR_S = 60.0
+"""A namespace is named again after this: somebody may have emptied Redis."""
+
+
+class Session(Protocol):
+    """A Redis, or a cluster of them."""
+
+    def one(self, *command: bytes) -> Any:
+        """The reply to a command. Raises `CacheError`."""
+
+    def many(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands. Raises `CacheError`."""
+
+
+class RedisStore(ServerStore):
+    """Connections to one Redis or one cluster. Every call is short: what takes long is done in many of them."""
+
+    def __init__(self, cache: RedisCache) -> None:
+        super().__init__(cache)
+        self._address = cache.address
+        self._settings = cache.connection_options
+        self._timeout_s = cache.timeout_s
+        self._prefix = cache.prefix
+        self.is_cluster = cache.address.scheme.endswith("+cluster")
+        self._cluster = ClusterSession(self._address, self._settings, self._timeout_s)
+        self._sessions = Connections(self._connect, RedisSession.close, self._timeout_s)
+        self._async_clients = PerLoop(self._async_client)
+        self._named: dict[str, float] = {}
+        self._format_is_known = False
+
+    def run(self, operation: Callable[[Session], Result]) -> Result:
+        """The result of an operation. Raises `CacheError`."""
+        return self.ask(lambda: self._run(operation))
+
+    def one(self, *command: bytes) -> Any:
+        """The reply to one command. Raises `CacheError`."""
+        return self.run(lambda session: session.one(*command))
+
+    def many(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands. Raises `CacheError`."""
+        return self.run(lambda session: session.many(commands)) if commands else []
+
+    def on_each_node(self, *command: bytes) -> list[Any]:
+        """The replies of every node that keeps entries. Raises `CacheError`."""
+        if self.is_cluster:
+            return self.ask(lambda: self._cluster.on_each_node(*command))
+        return [self.one(*command)]
+
+    def script(self, script: Script, keys: Sequence[bytes], *values: bytes, whole: bool = False) -> Command:
+        """The command that runs a script; with its `whole` text where the server may not know it.
+
+        A cluster gets the text each time, since any node may be new.
+        """
+        how, what = (b"EVAL", script.text) if whole or self.is_cluster else (b"EVALSHA", script.sha)
+        return (how, what, b"%d" % len(keys), *keys, *values)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of an entry. Raises `CacheError`."""
+        if not self._format_is_known:
+            self._need_format()
+        value: bytes | None = self.run(lambda session: session.one(b"GET", key))
+        return value
+
+    def put(self, namespace: str, command: Command) -> None:
+        """Run the script that stores an entry. Raises `CacheError`."""
+        self.prepare(namespace)
+        self.one(*command)
+
+    async def get_async(self, key: bytes) -> bytes | None:
+        """`get`, for an event loop."""
+        if not self._format_is_known:
+            await asyncio.to_thread(self._need_format)
+        value: bytes | None = await self.one_async(b"GET", key)
+        return value
+
+    async def put_async(self, namespace: str, command: Command) -> None:
+        """`put`, for an event loop."""
+        if not (self._format_is_known and self._is_named(namespace)):
+            await asyncio.to_thread(self.prepare, namespace)
+        await self.one_async(*command)
+
+    def prepare(self, namespace: str) -> None:
+        """See that the format is right, and that the name of the namespace can be found. Raises `CacheError`."""
+        if not self._format_is_known:
+            self._need_format()
+        if not self._is_named(namespace):
+            number = f"{interned_id(namespace):016x}".encode()
+            self.one(b"HSET", namespaces_key(self._prefix), number, namespace.encode())
+            self._named[namespace] = time.monotonic()
+
+    async def one_async(self, *command: bytes) -> Any:
+        """`one`, for an event loop."""
+        return await self.ask_async(lambda: self._one_async(command))
+
+    def _is_named(self, namespace: str) -> bool:
+        """Whether the namespace was named a short while ago."""
+        named_at = self._named.get(namespace)
+        return named_at is not None and time.monotonic() - named_at < NAMED_FOR_S
+
+    def _need_format(self) -> None:
+        """Refuse what another version has written. Raises `CacheError`."""
+        key = format_key(self._prefix)
+        version = self.one(b"GET", key)
+        if version is None:
+            with contextlib.suppress(CacheUnavailableError):  # full, or a replica: reading may go on
+                self.one(b"SET", key, b"%d" % FORMAT, b"NX")
+        elif version != b"%d" % FORMAT:
+            other = version[:20].decode("ascii", "replace")
+            raise CacheUnavailableError(
+                f"What {self._prefix}:* holds was made by another version (format {other}; this one knows {FORMAT}). "
+                "Use that version, or another prefix=."
+            )
+        self._format_is_known = True
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.closed = True
+        self._sessions.close()
+        self._cluster.close()
+        self._async_clients.drop_all()
+
+    def _connect(self) -> RedisSession:
+        session = connect(self._address, self._settings, self._timeout_s)
+        self._named.clear()  # the server may be another one now, with less in it
+        return session
+
+    def _run(self, operation: Callable[[Session], Result]) -> Result:
+        if not self.is_cluster:
+            return self._sessions.run(operation)
+        try:
+            return operation(self._cluster)
+        except DroppedError:
+            return operation(self._cluster)
+
+    async def _one_async(self, command: Command) -> Any:
+        client = self._async_clients.here()
+        try:
+            async with asyncio.timeout(2 * self._timeout_s):  # connecting, then the reply
+                return await client.execute_command(command[0].decode(), *command[1:])
+        except (exceptions.RedisError, OSError) as error:
+            failed = failure(self._address, error, self._timeout_s)
+        if not isinstance(failed, DroppedError):
+            raise failed
+        try:
+            return await client.execute_command(command[0].decode(), *command[1:])
+        except (exceptions.RedisError, OSError) as error:
+            raise failure(self._address, error, self._timeout_s) from error
+
+    def _async_client(self) -> Any:
+        settings = connection_settings(self._address, self._settings, self._timeout_s)
+        if self.is_cluster:
+            del settings["db"]
+            host, port = self._address.hosts[0]
+            return async_redis.RedisCluster(host=host, port=port or DEFAULT_PORT, **settings)
+        ((host, port),) = self._address.hosts
+        return async_redis.Redis(host=host, port=port or DEFAULT_PORT, ssl=self._address.scheme == "rediss", **settings)
