@@ -6,7 +6,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.process import program
+from tests.servers.process import Program
+
+OPENSSL = Program("openssl", "openssl")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,6 @@ class Certificates:
 
 def make_certificates(folder: Path, host: str) -> Certificates:
     """A new authority, and a certificate of it for this address and `localhost`, valid for two days."""
-    openssl = program("openssl", "openssl")
     made = Certificates(folder / "ca.crt", folder / "server.crt", folder / "server.key")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     (folder / "names").write_text(f"subjectAltName=IP:{host},DNS:localhost\n", encoding="utf-8")
@@ -32,5 +33,5 @@ def make_certificates(folder: Path, host: str) -> Certificates:
             *("-days", "2", "-extfile", "names", "-out", made.certificate),
         ),
     ):
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
+        subprocess.run([OPENSSL.path, *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
     return made

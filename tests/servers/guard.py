@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def family(pid: int) -> list[psutil.Process]:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
                 while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
-                    pass  # a moment, until the signal has arrived
+                    time.sleep(0.001)  # until the signal has arrived
                 found.append(process)
                 waiting += process.children()
     return found

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.process import PASSWORD, Server, program, unprivileged
+from tests.servers.process import PASSWORD, Program, Server, unprivileged
 
 if TYPE_CHECKING:
     import pymysql
     from pymysql.cursors import Cursor
+
+MARIADBD = Program("mariadbd", "mariadb-server", "/usr/sbin/mariadbd")
+INSTALL_DB = Program("mariadb-install-db", "mariadb-server")
 
 SMALL = {
     "innodb-buffer-pool-size": "32M",
@@ -53,14 +56,14 @@ class MariaDBServer(Server):
         """A connection of the driver, autocommit: as `tester`, or as `user=server.admin`."""
         import pymysql
 
-        account = {"user": user or self.user, "password": password or self.password}
-        place = {"host": self.host, "port": self.port, "database": self.database, "charset": "utf8mb4"}
+        account: dict[str, Any] = {"user": user or self.user, "password": password or self.password}
+        place: dict[str, Any] = {"host": self.host, "port": self.port, "database": self.database, "charset": "utf8mb4"}
         return pymysql.connect(**{"autocommit": True, "connect_timeout": 10} | place | account | options)
 
     def _prepare(self) -> None:
         self._own_file("accounts.sql", ACCOUNTS)
         self._install(
-            program("mariadb-server", "mariadb-install-db"),
+            INSTALL_DB.path,
             *("--no-defaults", f"--datadir={self.folder / 'data'}"),
             *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"),
         )
@@ -75,8 +78,7 @@ class MariaDBServer(Server):
             "init-file": self.folder / "accounts.sql",
         }
         settings = (f"--{name}={value}" for name, value in {**self._settings, **own}.items())
-        mariadbd = program("mariadb-server", "/usr/sbin/mariadbd", "mariadbd")
-        return [mariadbd, "--no-defaults", "--skip-name-resolve", *settings]
+        return [MARIADBD.path, "--no-defaults", "--skip-name-resolve", *settings]
 
     def _answers(self) -> bool:
         import pymysql

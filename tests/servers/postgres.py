@@ -6,10 +6,13 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.process import Server, program, unprivileged
+from tests.servers.process import Program, Server, unprivileged
 
 if TYPE_CHECKING:
     import psycopg
+
+POSTGRES = Program("postgres", "postgresql", "/usr/lib/postgresql/*/bin/postgres")
+INITDB = Program("initdb", "postgresql", "/usr/lib/postgresql/*/bin/initdb")
 
 SMALL = {
     "shared_buffers": "32MB",
@@ -43,14 +46,14 @@ class PostgresServer(Server):
         """A connection of the driver, autocommit: as `tester`, or as `user=server.admin`."""
         import psycopg
 
-        account = {"user": user or self.user, "password": password or self.password}
-        place = {"host": self.host, "port": self.port, "dbname": self.database}
+        account: dict[str, Any] = {"user": user or self.user, "password": password or self.password}
+        place: dict[str, Any] = {"host": self.host, "port": self.port, "dbname": self.database}
         return psycopg.connect(**{"autocommit": True, "connect_timeout": 10} | place | account | options)
 
     def _prepare(self) -> None:
         password = self._own_file("password", f"{self.password}\n")
         self._install(
-            self._binary("initdb"),
+            INITDB.path,
             *("--pgdata=data", f"--username={self.admin}", f"--pwfile={password}", "--auth=scram-sha-256"),
             *("--encoding=UTF8", "--no-locale", "--no-sync"),
         )
@@ -60,7 +63,7 @@ class PostgresServer(Server):
         # No socket file: every connection is TCP, with its password.
         own = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": ""}
         settings = (f"--{name}={value}" for name, value in {**self._settings, **own}.items())
-        return [self._binary("postgres"), "-D", str(self.folder / "data"), *settings]
+        return [POSTGRES.path, "-D", str(self.folder / "data"), *settings]
 
     def _answers(self) -> bool:
         import psycopg
@@ -81,6 +84,3 @@ class PostgresServer(Server):
                 names = {"user": sql.Identifier(str(self.user)), "database": sql.Identifier(self.database)}
                 connection.execute(sql.SQL(template).format(**names, password=sql.Literal(self.password)))
         self._accounts_made = True
-
-    def _binary(self, name: str) -> str:
-        return program("postgresql", f"/usr/lib/postgresql/*/bin/{name}", name)

@@ -17,6 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -45,18 +46,24 @@ class ServerFailedError(Exception):
     """A server did not start; the text has the end of its log."""
 
 
-def program(package: str, *places: str) -> str:
-    """The first program found: by name on the PATH, or by a pattern of places. Raises NotInstalledError."""
-    for place in places:
-        if "/" not in place:
-            found = shutil.which(place)
-            if found:
-                return found
-        elif matches := sorted(glob.glob(place), key=versions):
-            return matches[-1]
-    raise NotInstalledError(
-        f"Tests on a real server need {places[0].rpartition('/')[2]}: install it (Debian: apt-get install {package})."
-    )
+@dataclass(frozen=True)
+class Program:
+    """A program of a Debian package: its name, and where it may be beside the PATH (a pattern)."""
+
+    name: str
+    package: str
+    place: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is: the newest version in its place, else what the PATH has. Raises NotInstalledError."""
+        found = max(glob.glob(self.place), key=versions, default=None) if self.place else None
+        found = found or shutil.which(self.name)
+        if found is None:
+            raise NotInstalledError(
+                f"Tests on a real server need {self.name}: install it (Debian: apt-get install {self.package})."
+            )
+        return found
 
 
 def versions(path: str) -> list[int]:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.servers.certificates import Certificates, make_certificates
-from tests.servers.process import PASSWORD, Server, program
+from tests.servers.process import PASSWORD, Program, Server
 
 if TYPE_CHECKING:
     import redis
+
+REDIS_SERVER = Program("redis-server", "redis-server")
 
 Persistence = Literal["none", "rdb", "aof", "aof-everysec"]
 PERSISTENCE: Mapping[Persistence, Mapping[str, str]] = {
@@ -57,7 +59,9 @@ class RedisServer(Server):
         place: dict[str, Any] = {"host": self.host, "port": self.port, "password": self.password}
         if self.certificates is not None:
             place |= {"ssl": True, "ssl_ca_certs": str(self.certificates.authority)}
-        return redis.Redis(**{"socket_timeout": 10, "socket_connect_timeout": 10} | place | options)
+        # A failure is seen at once: by default the driver tries again for seconds.
+        patience: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 10, "retry": None}
+        return redis.Redis(**patience | place | options)
 
     def _prepare(self) -> None:
         if self.scheme == "rediss":
@@ -77,7 +81,7 @@ class RedisServer(Server):
         if self.password is not None:
             own["requirepass"] = self.password
         settings = (word for name, value in {**self._settings, **own}.items() for word in (f"--{name}", value))
-        return [program("redis-server", "redis-server"), *settings]
+        return [REDIS_SERVER.path, *settings]
 
     def _answers(self) -> bool:
         import redis

@@ -57,8 +57,9 @@ class RedisClusterServer:
         """A client of the driver."""
         import redis.cluster
 
-        place = {"host": self.host, "port": self.port, "password": self.password}
-        return redis.cluster.RedisCluster(**{"socket_timeout": 10, "socket_connect_timeout": 10} | place | options)
+        place: dict[str, Any] = {"host": self.host, "port": self.port, "password": self.password}
+        patience: dict[str, Any] = {"socket_timeout": 10, "socket_connect_timeout": 10}
+        return redis.cluster.RedisCluster(**patience | place | options)
 
     def start(self) -> Self:
         """Start every node that does not run, and wait until all agree that every slot is served."""
