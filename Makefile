@@ -9,7 +9,7 @@ DEBIAN_ROOT := [ -f /etc/debian_version ] && [ "$$(id -u)" = 0 ]
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench screenshots clean chromium
+.PHONY: help run test check format bench screenshots clean chromium servers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -17,7 +17,7 @@ help: ## list the targets
 run: $(VENV)/app.stamp ## start the app on http://localhost:8501 (PORT=... for another port)
 	@$(PY) -m streamlit run app.py --server.port $(PORT)
 
-test: chromium ## run every test (ARGS="-k name" for some)
+test: chromium servers ## run every test (ARGS="-k name" for some)
 	@$(PY) -m pytest $(ARGS)
 
 check: $(VENV)/dev.stamp ## lint, format and types, changing nothing
@@ -29,7 +29,7 @@ format: $(VENV)/dev.stamp ## format the code, and mend what the linter can mend
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
 
-bench: $(VENV)/dev.stamp ## measure, and print the comparison
+bench: servers ## measure, and print the comparison
 	@$(PY) -m benchmarks
 
 screenshots: chromium ## take every page into docs/screenshots
@@ -69,4 +69,20 @@ chromium: $(VENV)/dev.stamp # for the browser tests: by apt where that is possib
 	    echo "Chromium could not be installed: install it, or set CHROMIUM to the path of one."; \
 	else \
 	  echo "Browser tests need Chromium: install it (Debian: sudo apt install chromium) or set CHROMIUM to its path."; \
+	fi
+
+# Debian starts a server as soon as it is installed; with a policy that says no it is only installed.
+servers: $(VENV)/dev.stamp # for the tests on real servers: by apt where that is possible, else a sentence
+	@missing=$$($(PY) -m tests.servers.missing) || exit 1; policy=/usr/sbin/policy-rc.d; \
+	if [ -z "$$missing" ]; then :; \
+	elif $(DEBIAN_ROOT); then \
+	  echo "Installing $$missing for the tests on real servers"; \
+	  if [ ! -e $$policy ]; then \
+	    trap "rm -f $$policy" EXIT; trap 'exit 1' INT TERM; \
+	    printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy; \
+	  fi; \
+	  apt-get update -qq && $(APT_INSTALL) $$missing >/dev/null || \
+	    echo "They could not be installed: the tests that need them are skipped, or fail where CI is set."; \
+	else \
+	  echo "Tests on real servers are skipped without these: $$missing. Install them (Debian: sudo apt install $$missing)."; \
 	fi
