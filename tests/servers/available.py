@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers.process import NotInstalledError
+from tests.servers.programs import NotInstalledError
 
 S = TypeVar("S")
 

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.process import Program
+from tests.servers.programs import Program
 
 OPENSSL = Program("openssl", "openssl")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.process import PASSWORD, Program, Server, unprivileged
+from tests.servers.process import PASSWORD, Server
+from tests.servers.programs import Program, unprivileged
 
 if TYPE_CHECKING:
     import pymysql

@@ -7,7 +7,7 @@ import sys
 from tests.servers.certificates import OPENSSL
 from tests.servers.mariadb import INSTALL_DB, MARIADBD
 from tests.servers.postgres import INITDB, POSTGRES
-from tests.servers.process import NotInstalledError, Program
+from tests.servers.programs import NotInstalledError, Program
 from tests.servers.redis import REDIS_SERVER
 
 

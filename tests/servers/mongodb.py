@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from tests.servers.process import NotInstalledError, Server
+from tests.servers.process import Server
+from tests.servers.programs import NotInstalledError
 
 if TYPE_CHECKING:
     import pymongo

@@ -6,7 +6,8 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.process import Program, Server, unprivileged
+from tests.servers.process import Server
+from tests.servers.programs import Program, unprivileged
 
 if TYPE_CHECKING:
     import psycopg

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.servers.certificates import Certificates, make_certificates
-from tests.servers.process import PASSWORD, Program, Server
+from tests.servers.process import PASSWORD, Server
+from tests.servers.programs import Program
 
 if TYPE_CHECKING:
     import redis

@@ -29,7 +29,8 @@ from tests.servers.available import available
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongodb import NamedServer, ProtocolServer
 from tests.servers.postgres import INITDB, POSTGRES, PostgresServer
-from tests.servers.process import NotInstalledError, Program, is_alive, wait_until
+from tests.servers.process import is_alive, wait_until
+from tests.servers.programs import NotInstalledError, Program
 from tests.servers.redis import REDIS_SERVER, RedisServer
 from tests.servers.redis_cluster import NODES, SLOTS, RedisClusterServer
 
