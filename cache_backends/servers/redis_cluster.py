@@ -9,11 +9,13 @@ from typing import Any
 from redis import exceptions
 from redis.cluster import ClusterNode, RedisCluster
 
-from cache_backends.errors import CacheUnreachableError
+from cache_backends.errors import CacheError
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.servers.address import Address
 from cache_backends.servers.bounded import bounded
 from cache_backends.servers.redis_session import DEFAULT_PORT, Command, connection_settings, failure, unreachable
+
+FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 
 
 class ClusterSession(Forkable):
@@ -38,7 +40,7 @@ class ClusterSession(Forkable):
         """The reply to a command, from the node that keeps its first key. Raises `CacheError`."""
         try:
             return self._connected().execute_command(command[0].decode(), *command[1:])
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise self._failure(error) from error
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
@@ -49,7 +51,7 @@ class ClusterSession(Forkable):
                 pipeline.execute_command(command[0].decode(), *command[1:])
             replies: list[Any] = pipeline.execute()
             return replies
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise self._failure(error) from error
 
     def on_each_node(self, *command: bytes) -> list[Any]:
@@ -60,7 +62,7 @@ class ClusterSession(Forkable):
                 client.execute_command(command[0].decode(), *command[1:], target_nodes=node)
                 for node in client.get_primaries()
             ]
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise self._failure(error) from error
 
     def close(self) -> None:
@@ -86,12 +88,8 @@ class ClusterSession(Forkable):
             return bounded(
                 lambda: RedisCluster(startup_nodes=nodes, **settings), self._timeout_s, lambda client: client.close()
             )
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise unreachable(self._address, error, self._timeout_s) from error
 
-    def _failure(self, error: Exception) -> Exception:
-        if isinstance(error, CacheUnreachableError):
-            return error
-        if isinstance(error, exceptions.RedisClusterException):
-            return unreachable(self._address, error, self._timeout_s)
+    def _failure(self, error: Exception) -> CacheError:
         return failure(self._address, error, self._timeout_s)

@@ -18,6 +18,13 @@ from cache_backends.servers.redis_scripts import ALL
 Command = Sequence[bytes]
 
 DEFAULT_PORT = 6379
+_OUT_OF_REACH = (
+    exceptions.RedisClusterException,
+    exceptions.ClusterDownError,
+    exceptions.BusyLoadingError,
+    exceptions.AuthenticationError,
+)
+"""Errors after which another connection would be of no use."""
 
 
 class RedisSession:
@@ -104,7 +111,7 @@ def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
             f"{address.name} is full: it has reached its maxmemory and removes nothing by itself (noeviction). "
             "Give it more memory, or the cache max_bytes="
         )
-    if isinstance(error, exceptions.ClusterDownError | exceptions.BusyLoadingError | exceptions.AuthenticationError):
+    if isinstance(error, _OUT_OF_REACH):
         return unreachable(address, error, timeout_s)
     if isinstance(error, exceptions.ConnectionError | OSError):
         return DroppedError(f"{address.name} ended the connection: {said}")

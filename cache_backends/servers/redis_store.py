@@ -12,7 +12,7 @@ from redis import asyncio as async_redis
 from redis import exceptions
 
 from cache_backends.errors import CacheUnavailableError
-from cache_backends.servers.connections import Connections, DroppedError
+from cache_backends.servers.connections import MOST_AT_ONCE, Connections, DroppedError
 from cache_backends.servers.per_loop import PerLoop
 from cache_backends.servers.redis_cluster import ClusterSession
 from cache_backends.servers.redis_keys import format_key, namespaces_key
@@ -46,6 +46,25 @@ class Session(Protocol):
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to several commands. Raises `CacheError`."""
+
+
+class _LoopClient:
+    """redis-py's client for one event loop, asked by a bounded number of tasks at once."""
+
+    def __init__(self, client: Any, *, is_cluster: bool) -> None:
+        self._client = client
+        self._free = asyncio.Semaphore(MOST_AT_ONCE)
+        self._starting = asyncio.Lock()
+        self._has_started = not is_cluster
+
+    async def one(self, command: Command) -> Any:
+        """The reply to a command."""
+        if not self._has_started:
+            async with self._starting:  # tasks that ask while the nodes are being found would lose their connections
+                await self._client.initialize()
+                self._has_started = True
+        async with self._free:
+            return await self._client.execute_command(command[0].decode(), *command[1:])
 
 
 class RedisStore(ServerStore):
@@ -169,24 +188,27 @@ class RedisStore(ServerStore):
             return operation(self._cluster)
 
     async def _one_async(self, command: Command) -> Any:
-        client = self._async_clients.here()
+        try:
+            return await self._try_async(command)
+        except DroppedError:
+            return await self._try_async(command)
+
+    async def _try_async(self, command: Command) -> Any:
         try:
             async with asyncio.timeout(2 * self._timeout_s):  # connecting, then the reply
-                return await client.execute_command(command[0].decode(), *command[1:])
-        except (exceptions.RedisError, OSError) as error:
-            failed = failure(self._address, error, self._timeout_s)
-        if not isinstance(failed, DroppedError):
-            raise failed
-        try:
-            return await client.execute_command(command[0].decode(), *command[1:])
-        except (exceptions.RedisError, OSError) as error:
+                return await self._async_clients.here().one(command)
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             raise failure(self._address, error, self._timeout_s) from error
 
-    def _async_client(self) -> Any:
+    def _async_client(self) -> _LoopClient:
         settings = connection_settings(self._address, self._settings, self._timeout_s)
         if self.is_cluster:
             del settings["db"]
             host, port = self._address.hosts[0]
-            return async_redis.RedisCluster(host=host, port=port or DEFAULT_PORT, **settings)
+            cluster = async_redis.RedisCluster(host=host, port=port or DEFAULT_PORT, **settings)
+            return _LoopClient(cluster, is_cluster=True)
         ((host, port),) = self._address.hosts
-        return async_redis.Redis(host=host, port=port or DEFAULT_PORT, ssl=self._address.scheme == "rediss", **settings)
+        client = async_redis.Redis(
+            host=host, port=port or DEFAULT_PORT, ssl=self._address.scheme == "rediss", **settings
+        )
+        return _LoopClient(client, is_cluster=False)

@@ -132,7 +132,13 @@ def test_an_unknown_keyword_is_refused_with_a_sentence(option: dict[str, Any]) -
 @pytest.mark.parametrize(
     "url",
     [
-        "rediss://user:pa55word@host",
+        "redisss://user:pa55word@host",
+        "rediss://user:pa55word@host:99999",
+        "redis://user:pa55word@host/zero",
+        "redis://user:pa55word@host?tll=5",
+        "postgresql://user:pa55word@host",
+        "postgresql://user:pa55word@host:port/cache",
+        "postgresql://user:pa55word@host/cache?prefix=Robert');",
         "memory://user:pa55word@host",
         "sqlite://user:pa55word@host/x",
         "redis://user:pa55word@host?x=1#y",
