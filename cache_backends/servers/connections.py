@@ -15,7 +15,7 @@ from cache_backends.forks import Forkable, tell_of_forks
 Connection = TypeVar("Connection")
 Result = TypeVar("Result")
 
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 8
 """Connections of a process: servers admit a hundred or so from all of theirs."""
 IDLE_S = 60.0
 """What was idle for longer is not used again: a firewall between may have forgotten it, and says nothing."""
@@ -26,7 +26,7 @@ class DroppedError(CacheUnreachableError):
 
 
 class Connections(Forkable, Generic[Connection]):
-    """Up to `MOST_AT_ONCE` connections, the one used last first."""
+    """A bounded number of connections, the one used last first."""
 
     def __init__(
         self,
@@ -34,15 +34,17 @@ class Connections(Forkable, Generic[Connection]):
         close: Callable[[Connection], None],
         wait_s: float,
         *,
+        most: int = MOST_AT_ONCE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`connect` and `close` are the driver's; `wait_s` is how long a caller waits while all are in use."""
+        """`connect` and `close` are the driver's; `wait_s` is how long a caller waits while all `most` are in use."""
         self._connect = connect
         self._close_one = close
         self._wait_s = wait_s
+        self._most = most
         self._monotonic = monotonic
         self._idle: deque[tuple[Connection, float]] = deque()
-        self._free = threading.Semaphore(MOST_AT_ONCE)
+        self._free = threading.Semaphore(most)
         self._inherited: list[object] = []
         self.closed = False
         tell_of_forks(self)
@@ -51,7 +53,7 @@ class Connections(Forkable, Generic[Connection]):
         """Idle connections are the parent's. They are kept, not closed: closing would end them for the parent too."""
         self._inherited.append(self._idle)
         self._idle = deque()
-        self._free = threading.Semaphore(MOST_AT_ONCE)
+        self._free = threading.Semaphore(self._most)
 
     def run(self, operation: Callable[[Connection], Result]) -> Result:
         """The result of `operation` on a connection of its own.
@@ -60,7 +62,7 @@ class Connections(Forkable, Generic[Connection]):
         `operation` and `connect` raise, and `CacheUnreachableError`.
         """
         if not self._free.acquire(blocking=False) and not self._free.acquire(timeout=self._wait_s):
-            raise CacheUnreachableError(f"All {MOST_AT_ONCE} connections have been in use for {self._wait_s:g} s.")
+            raise CacheUnreachableError(f"All {self._most} connections have been in use for {self._wait_s:g} s.")
         try:
             connection = self._take_idle()
             if connection is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cache_backends.errors import CacheUnavailableError, CacheUnreachableError
 from cache_backends.forks import Forkable, tell_of_forks
-from cache_backends.servers.connections import Connections
+from cache_backends.servers.connections import MOST_AT_ONCE, Connections
 from cache_backends.servers.server_cache import ServerStore
 from cache_backends.servers.sql_session import MissingTableError, Rows, Session, Values
 from cache_backends.servers.sql_statements import FORMAT, Statements
@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 
 MOST_KNOWN = 1_000
 """Texts that a process remembers to be in the database; programs have few, and some have one for each request."""
+PATIENT_AT_ONCE = 2
+"""Connections of a process that browse or tidy up at the same time."""
 PATIENCE_S = 30.0
 """How long one statement may take that browses or tidies up, which no model waits for."""
 
@@ -36,8 +38,8 @@ class SQLStore(ServerStore, Forkable):
         self.has_tables = False
         self.known: set[int] = set()
         patience_s = max(PATIENCE_S, cache.timeout_s)
-        self._sessions = self._connections(cache.timeout_s, cache.timeout_s)
-        self._patient_sessions = self._connections(patience_s, cache.timeout_s)
+        self._sessions = self._connections(cache.timeout_s, cache.timeout_s, MOST_AT_ONCE)
+        self._patient_sessions = self._connections(patience_s, patience_s, PATIENT_AT_ONCE)
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
@@ -81,7 +83,7 @@ class SQLStore(ServerStore, Forkable):
         self._sessions.close()
         self._patient_sessions.close()
 
-    def _connections(self, statement_timeout_s: float, wait_s: float) -> Connections[Session]:
+    def _connections(self, statement_timeout_s: float, wait_s: float, most: int) -> Connections[Session]:
         def connect() -> Session:
             session = self._connect(statement_timeout_s)
             self.known.clear()  # the server may be another one now, with less in it
@@ -89,7 +91,7 @@ class SQLStore(ServerStore, Forkable):
                 self._make_tables(session)
             return session
 
-        return Connections(connect, lambda session: session.close(), wait_s)
+        return Connections(connect, lambda session: session.close(), wait_s, most=most)
 
     def _run(self, sessions: Connections[Session], operation: Callable[[Session], Result]) -> Result:
         try:

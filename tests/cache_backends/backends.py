@@ -53,6 +53,9 @@ on_persistent_backends = pytest.mark.parametrize(
 )
 """For tests of what only a store that outlives its process can promise."""
 
+on_files = pytest.mark.parametrize("backend", FILES, ids=[backend.name for backend in FILES], indirect=True)
+"""For tests of what happens to files."""
+
 
 class FakeClock:
     """A clock that moves when it is told to."""

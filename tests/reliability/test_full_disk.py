@@ -13,7 +13,7 @@ import pytest
 
 from cache_backends import CacheBackend, CacheUnavailableError, cache_key, open_cache
 from tests.cache_backends.answers import LLM, found, store
-from tests.cache_backends.backends import Backend, on_persistent_backends
+from tests.cache_backends.backends import Backend, on_files
 from tests.cache_backends.processes import in_child
 from tests.cache_backends.small_models import SmallChatModel
 from tests.reliability.disks import KINDS, FileSizeLimit, SmallDisk, Tmpfs, mounted
@@ -61,7 +61,7 @@ def _ask_until_nothing_more_is_stored(model: SmallChatModel, cache: CacheBackend
     raise AssertionError("the disk never became full")
 
 
-@on_persistent_backends
+@on_files
 @on_rooms
 def test_on_a_full_disk_the_model_answers_and_what_was_stored_stays(
     backend: Backend, on_small_disk: OnSmallDisk, room_bytes: int
@@ -89,7 +89,7 @@ def test_on_a_full_disk_the_model_answers_and_what_was_stored_stays(
     on_small_disk(scenario)
 
 
-@on_persistent_backends
+@on_files
 @on_rooms
 def test_an_overwrite_on_a_full_disk_leaves_the_old_answer_or_the_new(
     backend: Backend, on_small_disk: OnSmallDisk, room_bytes: int
@@ -116,7 +116,7 @@ def test_an_overwrite_on_a_full_disk_leaves_the_old_answer_or_the_new(
     on_small_disk(scenario)
 
 
-@on_persistent_backends
+@on_files
 @on_rooms
 def test_removing_on_a_full_disk_removes_all_or_nothing(
     backend: Backend, on_small_disk: OnSmallDisk, room_bytes: int
@@ -142,7 +142,7 @@ def test_removing_on_a_full_disk_removes_all_or_nothing(
     on_small_disk(scenario)
 
 
-@on_persistent_backends
+@on_files
 @on_rooms
 def test_a_store_opened_on_a_full_disk_is_refused_with_a_sentence_or_can_be_read(
     backend: Backend, on_small_disk: OnSmallDisk, room_bytes: int
@@ -170,7 +170,7 @@ def test_a_store_opened_on_a_full_disk_is_refused_with_a_sentence_or_can_be_read
     on_small_disk(scenario)
 
 
-@on_persistent_backends
+@on_files
 @on_rooms
 def test_a_store_begun_on_a_full_disk_is_begun_again_once_there_is_room(
     backend: Backend, on_small_disk: OnSmallDisk, room_bytes: int

@@ -16,7 +16,7 @@ import pytest
 
 from cache_backends import CacheBackend, CacheUnavailableError, cache_key, open_cache
 from tests.cache_backends.answers import LLM, found, store
-from tests.cache_backends.backends import Backend, on_persistent_backends
+from tests.cache_backends.backends import Backend, on_files
 from tests.cache_backends.json_outside import OpenJSON
 from tests.cache_backends.processes import in_child
 from tests.reliability.faults import Faults, FaultyFileSystem, in_python
@@ -174,7 +174,7 @@ def _until_a_run_passes_whole(folder: Path, backend: Backend, run: Callable[[str
     return runs
 
 
-@on_persistent_backends
+@on_files
 @on_operations
 @on_faults
 @on_errors
@@ -189,7 +189,7 @@ def test_a_failing_disk_leaves_the_state_before_or_after(
     assert _until_a_run_passes_whole(tmp_path, backend, run) > 1, "the operation made no call to the system"
 
 
-@on_persistent_backends
+@on_files
 @on_faults
 @on_errors
 @pytest.mark.parametrize("was", ["closed", "killed", "missing"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cache_backends import open_cache
 from tests.cache_backends.answers import LLM, chat
-from tests.cache_backends.backends import Backend, on_persistent_backends
+from tests.cache_backends.backends import Backend, on_files
 from tests.cache_backends.processes import in_child
 from tests.reliability.killing import Write, kill_after
 from tests.reliability.proof import leftovers, prove_sound
@@ -68,7 +68,7 @@ def _of_thread(answers: Answers, thread: int) -> Answers:
     return {prompt: texts for prompt, texts in answers.items() if prompt.startswith(f"{thread} ")}
 
 
-@on_persistent_backends
+@on_files
 def test_a_killed_writer_loses_no_store_that_returned(backend: Backend, tmp_path: Path) -> None:
     held: Answers = {}
     unfinished = 0
@@ -92,7 +92,7 @@ def test_a_killed_writer_loses_no_store_that_returned(backend: Backend, tmp_path
     assert unfinished, "no writer was killed in the middle of anything"
 
 
-@on_persistent_backends
+@on_files
 def test_a_store_that_was_killed_while_it_was_made_is_made_by_the_next(backend: Backend, tmp_path: Path) -> None:
     """Wherever the kill comes: right away, in the middle of opening, or in the first stores."""
     plan = Plan(1)
