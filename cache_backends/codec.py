@@ -73,6 +73,14 @@ def decode(payload: bytes | memoryview) -> list[Generation]:
     return generations_from(parsed)
 
 
+def text_of(payload: bytes) -> str:
+    """The text of all generations, a blank line between them, without making objects; of what is damaged, nothing."""
+    try:
+        return "\n\n".join(_text(item) for item in orjson.loads(payload))
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return ""
+
+
 def seal(key: str, payload: bytes) -> bytes:
     """Checksum and payload as one value that is good under `key` only."""
     return checksum(key, payload) + payload
@@ -102,6 +110,11 @@ def refuse_lone_surrogates(*texts: str) -> None:
             text.encode()
     except UnicodeEncodeError as error:
         raise NotCacheableError("unfaithful", f"the prompt can't be kept: {error}") from error
+
+
+def _text(item: Any) -> str:
+    text = item.get("text")
+    return text if text is not None else item["message"]["content"]  # type: ignore[no-any-return]
 
 
 def _to_json(generation: Generation) -> dict[str, Any]:

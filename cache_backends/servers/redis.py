@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
-from cache_backends.errors import CacheConfigError, CacheUnavailableError, CorruptEntryError, NotCacheableError
+from cache_backends.errors import CacheConfigError, CorruptEntryError, NotCacheableError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
 from cache_backends.servers.redis_about import about
 from cache_backends.servers.redis_browse import all_entries, listed, models, namespaces, stats, whole_entries
 from cache_backends.servers.redis_keys import Partition, partition_number, partitions
-from cache_backends.servers.redis_scripts import CHANGE, REMOVE, SET_ASIDE, STORE
+from cache_backends.servers.redis_scripts import CHANGE, GRACE, LONGEST_S, REMOVE, SET_ASIDE, SHORTEST_GRACE_S, STORE
 from cache_backends.servers.redis_session import Command, number
 from cache_backends.servers.redis_store import RedisStore
 from cache_backends.servers.redis_upkeep import clear, evict, purge, write_uses
-from cache_backends.servers.redis_values import HEAD_BYTES, Head, found, to_value
+from cache_backends.servers.redis_values import found, to_value
 from cache_backends.servers.server_cache import ServerCache
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
@@ -26,15 +26,8 @@ from cache_backends.table_rows import interned_id
 
 DAMAGED_KEPT = 100
 """Damaged values that each partition keeps."""
-SHORTEST_GRACE_S = 60.0
-GRACE = 0.1
-"""Redis removes an entry by itself when it has been over for a tenth of its time to live, and this at least: a lookup
-shortly after the end finds that it has expired, and not that it never was."""
-LONGEST_S = 1e9
-"""Redis can't count the milliseconds of much more; such an entry is removed by no one."""
 LARGEST_BYTES = 512 * 1024 * 1024 - 1024
 """The most that Redis keeps under one key is 512 MB."""
-CHANGE_TRIES = 10
 
 
 class RedisCache(ServerCache):
@@ -148,28 +141,15 @@ class RedisCache(ServerCache):
         return bool(self._store.one(*self._store.script(REMOVE, keys, digest, b"", b"")))
 
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
-        return self._change(digest, lambda head: head.with_expiry(expires_at))
+        return self._change(digest, b"", b"never" if expires_at is None else number(expires_at))
 
     def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
-        return self._change(digest, lambda head: head.with_pin(pinned=pinned))
+        return self._change(digest, b"%d" % pinned, b"")
 
-    def _change(self, digest: bytes, change: Callable[[Head], Head]) -> bool:
-        """Change the head of an entry, unless a new answer was stored meanwhile: then that one's."""
+    def _change(self, digest: bytes, pin: bytes, ends: bytes) -> bool:
         place = self._partition(digest)
         keys = (*place.about, place.entry(digest))
-        for _ in range(CHANGE_TRIES):
-            before = self._store.one(b"GETRANGE", place.entry(digest), b"0", b"%d" % (HEAD_BYTES - 1))
-            try:
-                head = change(Head.of(before))
-            except CorruptEntryError:
-                return False
-            ends_at = None if head.pinned else head.expires_at
-            ends = b"" if ends_at is None else number(ends_at)
-            if self._store.one(
-                *self._store.script(CHANGE, keys, digest, before, head.to_bytes(), ends, self._kept_ms(ends_at))
-            ):
-                return True
-        raise CacheUnavailableError(f"The entry {digest.hex()} is being replaced again and again. Try once more.")
+        return bool(self._store.one(*self._store.script(CHANGE, keys, digest, pin, ends, number(self.clock()))))
 
     def _purge(self, now: float) -> int:
         return purge(self._store, self._partitions, now)

@@ -10,10 +10,8 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import orjson
-
 from cache_backends.browse import Cursor, Place, Query, has_all, page_of
-from cache_backends.codec import CHECKSUM_BYTES, decode
+from cache_backends.codec import CHECKSUM_BYTES, text_of
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError
 from cache_backends.readable import SHOWN_ANSWER_LENGTH, SHOWN_PROMPT_LENGTH, shortened
 from cache_backends.records import EntryPage, EntrySummary, StoreStats
@@ -23,7 +21,6 @@ from cache_backends.servers.redis_session import Command, number
 from cache_backends.servers.redis_store import RedisStore
 from cache_backends.servers.redis_values import LISTED_BYTES, Head, stored
 from cache_backends.storage import StoredEntry
-from cache_backends.summaries import joined_text
 
 AT_ONCE = 100
 """Entries that one command names: more would make other clients wait."""
@@ -233,17 +230,8 @@ def _looks(
 
 
 def _has_words(look: _Look, wanted: Sequence[str]) -> bool:
-    text = f"{look.head.prompt(look.value)}\n{_answer(look.value[look.head.sealed_at + CHECKSUM_BYTES :])}"
+    text = f"{look.head.prompt(look.value)}\n{text_of(look.value[look.head.sealed_at + CHECKSUM_BYTES :])}"
     return has_all(text, wanted)
-
-
-def _answer(payload: bytes) -> str:
-    """The text of an answer, without making objects of it."""
-    try:
-        items = orjson.loads(payload)
-        return "\n\n".join(item["text"] if "text" in item else item["message"]["content"] for item in items)
-    except (orjson.JSONDecodeError, TypeError, KeyError):
-        return ""
 
 
 def _summaries(
@@ -283,7 +271,7 @@ def _summaries(
 
 
 def _shown(head: Head, value: bytes) -> tuple[str, str]:
-    answer = joined_text(decode(value[head.sealed_at + CHECKSUM_BYTES :]))
+    answer = text_of(value[head.sealed_at + CHECKSUM_BYTES :])
     return shortened(head.prompt(value), SHOWN_PROMPT_LENGTH), shortened(answer, SHOWN_ANSWER_LENGTH)
 
 

@@ -12,6 +12,13 @@ from typing import NamedTuple
 BURIED_WITH_A_STORE = 2
 """Entries that a store looks at, whether Redis has removed them: twice as many as it adds, so that none are left."""
 
+SHORTEST_GRACE_S = 60.0
+GRACE = 0.1
+"""Redis removes an entry by itself when it has been over for a tenth of its time to live, and this at least: a lookup
+shortly after the end finds that it has expired, and not that it never was."""
+LONGEST_S = 1e9
+"""Redis can't count the milliseconds of much more; such an entry is removed by no one."""
+
 _COMMON = """
 local created, used, expires, sizes, hits, total = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local tag = string.sub(created, 1, -8)
@@ -90,16 +97,33 @@ return removed
 """)
 """Remove an entry; where a head or time of use is given, only if it still has that."""
 
-CHANGE = Script.of("""
+CHANGE = Script.of(f"""
 local entry = KEYS[7]
-local digest, before, after, ends_at, kept_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if redis.call('GETRANGE', entry, 0, #before - 1) ~= before then return 0 end
-redis.call('SETRANGE', entry, 0, after)
-if kept_ms == '' then redis.call('PERSIST', entry) else redis.call('PEXPIRE', entry, kept_ms) end
-if ends_at == '' then redis.call('ZREM', expires, digest) else redis.call('ZADD', expires, ends_at, digest) end
+local digest, pin, ends, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local head = redis.call('GETRANGE', entry, 0, 21)
+if string.sub(head, 1, 5) ~= 'LLMC\\001' or #head < 22 then return 0 end
+local flags, at = string.byte(head, 6), struct.unpack('<d', string.sub(head, 15, 22))
+local pinned, has_end = flags % 2, math.floor(flags / 2) % 2
+if pin ~= '' then pinned = tonumber(pin) end
+if ends == 'never' then has_end, at = 0, 0 elseif ends ~= '' then has_end, at = 1, tonumber(ends) end
+redis.call('SETRANGE', entry, 5, string.char(flags - flags % 4 + 2 * has_end + pinned))
+redis.call('SETRANGE', entry, 14, struct.pack('<d', at))
+local left = math.max(0, at - now)
+local kept = left + math.max({SHORTEST_GRACE_S}, {GRACE} * left)
+if has_end == 1 and pinned == 0 then
+  redis.call('ZADD', expires, string.format('%.17g', at), digest)
+else
+  redis.call('ZREM', expires, digest)
+  kept = {LONGEST_S} + 1
+end
+if kept > {LONGEST_S} then
+  redis.call('PERSIST', entry)
+else
+  redis.call('PEXPIRE', entry, string.format('%.0f', 1000 * kept))
+end
 return 1
 """)
-"""Replace the head of an entry, if it still has the one that was read."""
+"""Pin or unpin an entry, or give it another end, where it lies: see `redis_values` for what is at bytes 5 and 14."""
 
 SET_ASIDE = Script.of("""
 local entry, damaged = KEYS[7], KEYS[8]

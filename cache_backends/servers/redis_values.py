@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 import orjson
 
-from cache_backends.codec import CHECKSUM_BYTES, decode, seal, unseal
+from cache_backends.codec import CHECKSUM_BYTES, seal, text_of, unseal
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError
 from cache_backends.readable import (
     SHOWN_ANSWER_LENGTH,
@@ -25,7 +25,6 @@ from cache_backends.readable import (
     single_message,
 )
 from cache_backends.storage import Found, StoredEntry
-from cache_backends.summaries import joined_text
 from cache_backends.table_rows import interned_id
 
 FORMAT = 1
@@ -69,10 +68,6 @@ class Head(NamedTuple):
             raise CorruptEntryError("a time is not a time")
         return head
 
-    def to_bytes(self) -> bytes:
-        """The bytes of the head."""
-        return _HEAD.pack(*self)
-
     @property
     def pinned(self) -> bool:
         """Whether the entry neither expires nor is evicted."""
@@ -91,15 +86,6 @@ class Head(NamedTuple):
     def is_over(self, now: float) -> bool:
         """Whether its time to live is over at the Unix time `now`."""
         return bool(self.flags & _ENDS) and self.end <= now and not self.pinned
-
-    def with_expiry(self, expires_at: float | None) -> Self:
-        """The head with another end."""
-        flags = self.flags & ~_ENDS if expires_at is None else self.flags | _ENDS
-        return self._replace(flags=flags, end=expires_at or 0.0)
-
-    def with_pin(self, *, pinned: bool) -> Self:
-        """The head with the entry pinned or not."""
-        return self._replace(flags=self.flags | _PINNED if pinned else self.flags & ~_PINNED)
 
     def model(self, value: bytes) -> str | None:
         """The model, where the beginning of the value reaches so far."""
@@ -143,7 +129,7 @@ def to_value(entry: StoredEntry) -> bytes:
     shown = b""
     if HEAD_BYTES + len(model) + len(prompt) + CHECKSUM_BYTES + len(entry.payload) > LISTED_BYTES:
         readable = readable_prompt(entry.raw_prompt) if message is None else message
-        answer = joined_text(decode(entry.payload))
+        answer = text_of(entry.payload)
         shown = orjson.dumps([shortened(readable, SHOWN_PROMPT_LENGTH), shortened(answer, SHOWN_ANSWER_LENGTH)])
     flags = (
         entry.pinned * _PINNED

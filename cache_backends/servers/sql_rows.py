@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cache_backends.browse import words
-from cache_backends.codec import decode, seal
+from cache_backends.codec import seal, text_of
 from cache_backends.errors import CorruptEntryError
 from cache_backends.readable import (
     SHOWN_ANSWER_LENGTH,
@@ -17,7 +17,6 @@ from cache_backends.readable import (
 )
 from cache_backends.records import EntrySummary
 from cache_backends.storage import StoredEntry
-from cache_backends.summaries import joined_text
 from cache_backends.table_rows import interned_id
 
 Row = tuple[Any, ...]
@@ -27,7 +26,7 @@ def entry_columns(entry: StoredEntry, namespace: str) -> Row:
     """An entry as values for `COLUMNS`."""
     message = single_message(entry.raw_prompt)
     prompt = readable_prompt(entry.raw_prompt) if message is None else message
-    answer = joined_text(decode(entry.payload))
+    answer = text_of(entry.payload)
     return (
         interned_id(namespace),
         entry.digest,

@@ -16,13 +16,18 @@ import pytest
 from cache_backends import CacheBackend, open_cache
 from lab.simulated import SimulatedChatModel
 from tests.cache_backends.answers import found, store
-from tests.cache_backends.backends import BACKENDS, PERSISTENT, Backend
+from tests.cache_backends.backends import BACKENDS, FILES, Backend
 
 HANG_SECONDS = 50
 """A thread or process that waits this long for the others has been forgotten by them: a failure, not a slow machine."""
 
-every_kind = pytest.mark.parametrize("kind", BACKENDS, ids=[kind.name for kind in BACKENDS])
-every_persistent_kind = pytest.mark.parametrize("kind", PERSISTENT, ids=[kind.name for kind in PERSISTENT])
+CROWDED = tuple(kind for kind in BACKENDS if kind.name != "redis-cluster")
+"""A cluster runs the same scripts as one Redis does, and takes a minute for what that does in seconds."""
+every_kind = pytest.mark.parametrize("kind", CROWDED, ids=[kind.name for kind in CROWDED])
+every_kind_of_file = pytest.mark.parametrize("kind", FILES, ids=[kind.name for kind in FILES])
+every_persistent_kind = pytest.mark.parametrize(
+    "kind", [kind for kind in CROWDED if kind.persistent], ids=[kind.name for kind in CROWDED if kind.persistent]
+)
 
 
 def opened(kind: Backend, folder: Path, **options: Any) -> CacheBackend:

@@ -28,7 +28,7 @@ from tests.cache_backends.backends import PERSISTENT, Backend, FakeClock
 from tests.cache_backends.processes import Child, in_child
 from tests.cache_backends.sqlite_outside import sql
 from tests.reliability.first_format import COMPLETION, HOUR_S, SAGAN, STORED, STORES, WEATHER, Stored, is_as_it_was
-from tests.reliability.stores import HANG_SECONDS, every_persistent_kind, warnings_logged
+from tests.reliability.stores import HANG_SECONDS, every_kind_of_file, warnings_logged
 
 OPENED_AT = 1_700_000_040.0
 PROCESSES = 8
@@ -67,7 +67,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_every_answer_of_the_first_format_is_there_in_every_field(
     kind: Backend, folder: Path, clock: FakeClock
 ) -> None:
@@ -85,7 +85,7 @@ def test_every_answer_of_the_first_format_is_there_in_every_field(
         assert (warnings, cache.notices, cache.counters.corrupt) == ([], (), 0)
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_a_lookup_is_enough_to_open_it_and_uses_go_on_counting(kind: Backend, folder: Path, clock: FakeClock) -> None:
     with open_cache(kind.url(folder), clock=clock, strict=True) as cache:
         lookup = look(cache, SAGAN.prompt)
@@ -96,7 +96,7 @@ def test_a_lookup_is_enough_to_open_it_and_uses_go_on_counting(kind: Backend, fo
         assert (entry.hits, entry.last_used_at, entry.created_at) == (3, OPENED_AT, SAGAN.created_at)
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_its_time_to_live_goes_on_running(kind: Backend, folder: Path, clock: FakeClock) -> None:
     with open_cache(kind.url(folder), clock=clock, strict=True) as cache:
         clock.now = WEATHER.created_at + HOUR_S - 1
@@ -110,7 +110,7 @@ def test_its_time_to_live_goes_on_running(kind: Backend, folder: Path, clock: Fa
         assert found(cache.view(namespace="other"), COMPLETION.prompt) == [" and its end"]
 
 
-@every_persistent_kind
+@every_kind_of_file
 @every_entry
 def test_all_that_can_be_done_to_an_entry_can_be_done_to_an_old_one(
     kind: Backend, folder: Path, clock: FakeClock, old: Stored
@@ -139,7 +139,7 @@ def test_all_that_can_be_done_to_an_entry_can_be_done_to_an_old_one(
         assert found(cache, old.prompt) == ["a new answer"]
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_new_answers_live_beside_the_old_ones_and_limits_count_both(
     kind: Backend, folder: Path, clock: FakeClock
 ) -> None:
@@ -159,7 +159,7 @@ def test_new_answers_live_beside_the_old_ones_and_limits_count_both(
         assert cache.namespaces() == []
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_many_processes_that_open_it_at_once_find_everything_and_nobody_errs(kind: Backend, folder: Path) -> None:
     gate = multiprocessing.get_context("fork").Barrier(PROCESSES)
 
@@ -183,7 +183,7 @@ def test_many_processes_that_open_it_at_once_find_everything_and_nobody_errs(kin
         assert sql(folder / "store" / "cache.db", "pragma integrity_check") == [("ok",)]
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_an_opening_that_is_killed_at_any_step_leaves_a_store_that_opens(kind: Backend, folder: Path) -> None:
     steps = in_child(lambda: open_in_steps(kind, copied(folder, "counted")))
     assert steps > 100
@@ -222,7 +222,7 @@ def open_in_steps(kind: Backend, folder: Path, killed_at: int = -1) -> int:
     return steps
 
 
-@every_persistent_kind
+@every_kind_of_file
 def test_what_is_made_in_an_old_store_is_for_its_owner_only(kind: Backend, folder: Path, clock: FakeClock) -> None:
     before = set(folder.rglob("*"))
     with open_cache(kind.url(folder), clock=clock) as cache:
