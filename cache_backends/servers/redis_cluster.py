@@ -15,6 +15,8 @@ from cache_backends.servers.address import Address
 from cache_backends.servers.bounded import bounded
 from cache_backends.servers.redis_session import DEFAULT_PORT, Command, connection_settings, failure, unreachable
 
+_NEVER_CHANGED = (b"GET", b"EVAL")
+"""Commands whose replies redis-py leaves as they are."""
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 
 
@@ -39,14 +41,15 @@ class ClusterSession(Forkable):
     def one(self, *command: bytes) -> Any:
         """The reply to a command, from the node that keeps its first key. Raises `CacheError`."""
         try:
-            return self._connected().execute_command(command[0].decode(), *command[1:])
+            client = self._connected() if command[0] in _NEVER_CHANGED else self._plain()
+            return client.execute_command(command[0].decode(), *command[1:])
         except FAILURES as error:
             raise self._failure(error) from error
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to several commands, one round trip a node. Raises `CacheError` if one fails."""
         try:
-            pipeline = self._connected().pipeline()
+            pipeline = self._plain().pipeline()
             for command in commands:
                 pipeline.execute_command(command[0].decode(), *command[1:])
             replies: list[Any] = pipeline.execute()
@@ -57,7 +60,7 @@ class ClusterSession(Forkable):
     def on_each_node(self, *command: bytes) -> list[Any]:
         """The replies of all primary nodes. Raises `CacheError`."""
         try:
-            client = self._connected()
+            client = self._plain()
             return [
                 client.execute_command(command[0].decode(), *command[1:], target_nodes=node)
                 for node in client.get_primaries()
@@ -75,9 +78,14 @@ class ClusterSession(Forkable):
         if client is None:
             with self._connecting:
                 client = self._client = self._client or self._connect()
+        return client
+
+    def _plain(self) -> RedisCluster:
+        """The client, which gives replies as the servers send them."""
+        client = self._connected()
         for node in client.get_nodes():  # new ones may have come
             if node.redis_connection is not None:
-                node.redis_connection.response_callbacks.clear()  # replies as the server sends them
+                node.redis_connection.response_callbacks.clear()
         return client
 
     def _connect(self) -> RedisCluster:
