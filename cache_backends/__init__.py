@@ -39,10 +39,11 @@ from cache_backends.sqlite import SQLiteCache
 from cache_backends.urls import open_cache
 
 if TYPE_CHECKING:
+    from cache_backends.servers.mysql import MySQLCache
     from cache_backends.servers.postgres import PostgresCache
     from cache_backends.servers.redis import RedisCache
 
-_SERVERS = {"PostgresCache": "postgres", "RedisCache": "redis"}
+_SERVERS = {"MySQLCache": "mysql", "PostgresCache": "postgres", "RedisCache": "redis"}
 """Classes whose driver is imported when somebody names them."""
 
 
@@ -68,6 +69,7 @@ __all__ = [
     "JSONFileCache",
     "Lookup",
     "MemoryCache",
+    "MySQLCache",
     "Observed",
     "OneRequest",
     "Outcome",

@@ -18,6 +18,7 @@ from cache_backends.keys import digest_of
 from cache_backends.records import EntryOrder, EntryPage, EntryState, EntrySummary
 
 _WORD = re.compile(r"[^\W_]+")
+_IN_WORDS = {code: chr(code) if chr(code).isalnum() else " " for code in range(128)}
 
 MAX_PAGE = 1000
 """Most entries one page can hold."""
@@ -155,7 +156,7 @@ def page_of(found: Sequence[EntrySummary], query: Query, total: int) -> EntryPag
 def words(text: str) -> list[str]:
     """The words of a text, case and accents ignored: runs of letters and digits."""
     if text.isascii():
-        return _WORD.findall(text.lower())  # the same, in a twentieth of the time
+        return text.lower().translate(_IN_WORDS).split()  # the same, in a tenth of the time
     decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()  # again: "ℂ" has become "C"
     return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
 

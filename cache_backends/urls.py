@@ -48,6 +48,12 @@ def _redis(url: str, options: dict[str, Any]) -> CacheBackend:
     return RedisCache(url, **options)
 
 
+def _mysql(url: str, options: dict[str, Any]) -> CacheBackend:
+    with _driver("mysql"):
+        from cache_backends.servers.mysql import MySQLCache
+    return MySQLCache(url, **options)
+
+
 EMBEDDED: dict[str, Callable[[SplitResult, dict[str, Any]], CacheBackend]] = {
     "memory": _memory,
     "sqlite": _sqlite,
@@ -59,6 +65,8 @@ SERVERS: dict[str, Callable[[str, dict[str, Any]], CacheBackend]] = {
     "redis+cluster": _redis,
     "rediss+cluster": _redis,
     "postgresql": _postgres,
+    "mysql": _mysql,
+    "mariadb": _mysql,
 }
 """Adding a backend is one file, and one line in one of these. A server's class reads the query string itself."""
 SCHEMES = (*EMBEDDED, *SERVERS)

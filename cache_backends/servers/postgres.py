@@ -59,8 +59,11 @@ POSTGRESQL = Dialect(
         "create table if not exists {p}_format (version integer not null)",
         f"insert into {{p}}_format select {FORMAT} where not exists (select 1 from {{p}}_format)",
     ),
-    upsert="on conflict (namespace, digest) do update set "
-    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in KEYS),
+    replace=(
+        "insert",
+        "on conflict (namespace, digest) do update set "
+        + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in KEYS),
+    ),
     ignore=("insert", "on conflict do nothing"),
 )
 

@@ -43,17 +43,24 @@ class SQLCache(ServerCache):
         return found(digest, rows[0]) if rows else None
 
     def _write(self, entry: StoredEntry) -> None:
+        self._write_entry(entry)
+        if self._upkeep_is_due(entry):
+            self._keep_up()
+
+    def _write_entry(self, entry: StoredEntry) -> None:
+        """`_write` without the upkeep."""
         row = self._row_to_write(entry)
 
         def write(session: Session) -> None:
             for text in self._unknown_texts(entry):
                 session.change(self._statements.know_text, text)
-            session.change(self._statements.write, row)
+            self._write_row(session, row)
 
         self._store.run(write)
         self._know_texts(entry)
-        if self._upkeep_is_due(entry):
-            self._keep_up()
+
+    def _write_row(self, session: Session, row: Sequence[Any]) -> None:
+        session.change(self._statements.write, row)
 
     def _row_to_write(self, entry: StoredEntry) -> tuple[Any, ...]:
         """The row of an entry that replaces what was under its key. Raises `NotCacheableError`."""

@@ -50,7 +50,10 @@ def entry_columns(entry: StoredEntry, namespace: str) -> Row:
 
 def searchable(*texts: str) -> str:
     """The different words of some texts, each after a space: " prefix" is in it where a word begins with that."""
-    return "".join(f" {word}" for word in dict.fromkeys(word for text in texts for word in words(text)))
+    different: dict[str, None] = {}
+    for text in texts:
+        different.update(dict.fromkeys(words(text)))
+    return " " + " ".join(different) if different else ""
 
 
 def summary(row: Sequence[Any], namespace: str) -> EntrySummary:

@@ -45,10 +45,16 @@ class Dialect:
 
     schema: tuple[str, ...]
     """Statements that make what tables are missing, that of the format last; `{p}` is what their names begin with."""
-    upsert: str
-    """What follows an insert into `entries`, so that it replaces the row with the same key."""
+    replace: tuple[str, str]
+    """What stands before and after the rest of an insert into `entries` that replaces the row with the same key."""
     ignore: tuple[str, str]
     """What stands before and after the rest of an insert that leaves alone what is there."""
+    columns: tuple[str, ...] = COLUMNS
+    """Those of `entries`: `COLUMNS`, and more after them if it needs any."""
+    many: str = ""
+    """What follows the name of `entries` where very many rows are looked at: by which index."""
+    has_word: str = "words like %s"
+    """Whether a row has a word that begins like one looked for, which is every value of it."""
 
 
 class Statements:
@@ -56,6 +62,7 @@ class Statements:
 
     def __init__(self, dialect: Dialect, prefix: str) -> None:
         entries, texts, damaged = (f"{prefix}_{name}" for name in ("entries", "texts", "damaged"))
+        many = f"{entries} {dialect.many}"
         one = "where namespace = %s and digest = %s"
         self.schema = tuple(statement.format(p=prefix) for statement in dialect.schema)
         self.format_table = f"{prefix}_format"
@@ -64,7 +71,9 @@ class Statements:
             "select value, created_at, case when pinned = 1 then null else expires_at end, model_time_s "
             f"from {entries} {one}"
         )
-        self.write = f"insert into {entries} ({', '.join(COLUMNS)}) values ({_places(COLUMNS)}) {dialect.upsert}"
+        before, after = dialect.replace
+        columns = dialect.columns
+        self.write = f"{before} into {entries} ({', '.join(columns)}) values ({_places(columns)}) {after}"
         before, after = dialect.ignore
         self.know_text = f"{before} into {texts} (id, content) values (%s, %s) {after}"
         whole = (
@@ -78,11 +87,11 @@ class Statements:
         self.set_expiry = f"update {entries} set expires_at = %s {one}"
         self.set_pinned = f"update {entries} set pinned = %s {one}"
         self.note_uses = f"update {entries} set hits = hits + %s, last_used_at = greatest(last_used_at, %s) {one}"
-        self.newest_use = f"select max(last_used_at) from {entries}"
-        self.count = f"select count(*) from {entries}"
-        self.measure = f"select count(*), coalesce(sum(size_bytes), 0) from {entries}"
+        self.newest_use = f"select max(last_used_at) from {many}"
+        self.count = f"select count(*) from {many}"
+        self.measure = f"select count(*), coalesce(sum(size_bytes), 0) from {many}"
         self.least_recently_used = (
-            f"select namespace, digest, last_used_at, size_bytes from {entries} where pinned = 0 "
+            f"select namespace, digest, last_used_at, size_bytes from {many} where pinned = 0 "
             "order by last_used_at, digest limit %s"
         )
         self.evict = f"delete from {entries} {one} and last_used_at = %s and pinned = 0"
@@ -100,16 +109,20 @@ class Statements:
         self.delete_damaged = f"delete from {entries} {one} and value = %s"
         self.oldest_damaged = f"select found_at from {damaged} order by found_at desc limit 1 offset %s"
         self.drop_damaged = f"delete from {damaged} where found_at <= %s"
-        self.models = f"select distinct model from {entries} where namespace = %s and model is not null"
+        self.models = f"select distinct model from {many} where namespace = %s and model is not null"
         self.namespaces = (
             f"select content from {texts} where exists (select 1 from {entries} where namespace = {texts}.id)"
         )
         self.stats = (
             "select count(*), coalesce(sum(size_bytes), 0), "
             "coalesce(sum(case when pinned = 0 and expires_at <= %s then 1 else 0 end), 0), "
-            f"min(created_at), max(created_at) from {entries} where namespace = %s"
+            f"min(created_at), max(created_at) from {many} where namespace = %s"
         )
-        self._page = f"select {_SHOWN} from {entries}"
+        self._page = (
+            f"select {_SHOWN} from (select namespace, digest from {many} where {{matching}} {{order}} limit %s) as found "
+            f"join {entries} using (namespace, digest) {{order}}"
+        )
+        self._has_word = dialect.has_word.format(p=prefix)
 
     def matches(self, query: Query, namespace_id: int, now: float) -> tuple[str, list[Any]]:
         """The condition that entries must meet to match, and its values."""
@@ -123,8 +136,8 @@ class Statements:
             conditions.append(f"({expired})" if query.state == "expired" else f"not ({expired})")
             values.append(now)
         for word in query.words:
-            conditions.append("words like %s")
-            values.append(f"% {word}%")
+            conditions.append(self._has_word)
+            values += [f"% {word}%"] * self._has_word.count("%s")
         return " and ".join(conditions), values
 
     def page(self, query: Query, matching: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -148,7 +161,7 @@ class Statements:
                 values += [cursor.value, cursor.value, digest]
         missing_last = f"case when {column} is null then 1 else 0 end, " if may_be_missing else ""
         order = f"order by {missing_last}{column} {direction}, digest {direction}"
-        return f"{self._page} where {matching} {order} limit %s", [*values, query.limit + 1]
+        return self._page.format(matching=matching, order=order), [*values, query.limit + 1]
 
     def total(self, matching: str) -> str:
         """The statement that counts what matches."""

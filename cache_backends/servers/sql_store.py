@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -104,9 +105,10 @@ class SQLStore(ServerStore, Forkable):
         with self._making:
             if self.has_tables:
                 return
-            try:
+            rows: Rows = []
+            with contextlib.suppress(MissingTableError):
                 rows = session.select(self.statements.format)
-            except MissingTableError:
+            if not rows:  # or its row: where each statement is a transaction of its own, it comes after the table
                 try:
                     session.make_tables(self.statements.schema)
                 except CacheUnreachableError:

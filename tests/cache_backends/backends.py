@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.available import available
-from tests.servers.shared import shared_postgres, shared_redis, shared_redis_cluster
+from tests.servers.shared import shared_mariadb, shared_postgres, shared_redis, shared_redis_cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ BACKENDS = (
         "redis-cluster", lambda folder: available(shared_redis_cluster).url(prefix=own_prefix(folder)), is_server=True
     ),
     Backend("postgresql", lambda folder: available(shared_postgres).url(prefix=own_prefix(folder)), is_server=True),
+    Backend("mariadb", lambda folder: available(shared_mariadb).url(prefix=own_prefix(folder)), is_server=True),
 )
 PERSISTENT = tuple(backend for backend in BACKENDS if backend.persistent)
 EMBEDDED = tuple(backend for backend in BACKENDS if not backend.is_server)

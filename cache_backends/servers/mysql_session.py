@@ -1,0 +1,234 @@
+"""Connections to MySQL and MariaDB: each statement within a time, and what goes wrong as this library's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import pymysql  # type: ignore[import-untyped]
+from pymysql.constants import CLIENT, CR, ER  # type: ignore[import-untyped]
+
+from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError, NotCacheableError
+from cache_backends.servers.address import Address
+from cache_backends.servers.bounded import bounded
+from cache_backends.servers.connections import DroppedError
+from cache_backends.servers.mysql_driver import Connection
+from cache_backends.servers.sql_session import MissingTableError, Rows, Values
+
+Result = TypeVar("Result")
+
+DEFAULT_PORT = 3306
+SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+"""Nothing is cut silently. A backslash escapes, and a quotation mark ends a string: `literal` relies on that."""
+TRIES = 5
+"""How often a statement is tried that met another one in a deadlock, or waited too long for its lock."""
+GRACE_S = 2
+"""The server gives a statement up so much later than whoever waits for it: this only ends what nobody waits for."""
+
+TRY_AGAIN = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT)
+TOO_LARGE = (ER.NET_PACKET_TOO_LARGE, ER.TOO_BIG_ROWSIZE)
+CONNECTION_KILLED, DISCONNECTED_BY_SERVER = 1927, 4031
+"""Codes of MariaDB and of MySQL that the driver has no names for, like the next two."""
+TOOK_TOO_LONG = (1969, 3024)
+CONNECTION_IS_GONE = (
+    0,  # what the driver says itself about a connection that it has closed
+    CR.CR_SERVER_GONE_ERROR,
+    CR.CR_SERVER_LOST,
+    ER.SERVER_SHUTDOWN,
+    ER.NORMAL_SHUTDOWN,
+    ER.NET_READ_ERROR,
+    ER.NET_READ_INTERRUPTED,
+    ER.NET_ERROR_ON_WRITE,
+    ER.NET_WRITE_INTERRUPTED,
+    CONNECTION_KILLED,
+    DISCONNECTED_BY_SERVER,
+)
+
+
+class MySQLSession:
+    """One connection, as `sql_session.Session`."""
+
+    def __init__(self, connection: Connection, address: Address, timeout_s: float) -> None:
+        self.connection = connection
+        self._cursor = connection.cursor()
+        self._address = address
+        self._timeout_s = timeout_s
+        self.most_bytes = 0
+        """What the server accepts in one packet, which a statement with all its values must fit."""
+
+    def prepare(self) -> None:
+        """Make the settings of the session, and learn those of the server. Raises the driver's errors."""
+        self._cursor.execute(
+            f"set sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {max(1, int(self._timeout_s / 10))}"
+        )
+        self._cursor.execute("set session transaction isolation level read committed")
+        self._cursor.execute("select @@max_allowed_packet")
+        ((self.most_bytes,),) = self._cursor.fetchall()
+
+    def select(self, statement: str, values: Values = ()) -> Rows:
+        """The rows that a statement gives. Raises `CacheError`."""
+        packet = self._packet(statement, values)
+        try:
+            self._cursor.execute(packet)
+            return list(self._cursor.fetchall())
+        except (pymysql.Error, OSError) as error:
+            raise failure(self._address, error, self._timeout_s) from error
+
+    def change(self, statement: str, values: Values = ()) -> int:
+        """How many rows a statement found to change. Raises `CacheError`, `NotCacheableError` where it is too large."""
+        packet = self._packet(statement, values)
+        return self._try(lambda: self._cursor.execute(packet))
+
+    def change_many(self, statement: str, rows: Sequence[Values]) -> int:
+        """How many rows a statement changed in all, once for each of `rows`, all or none. Raises `CacheError`."""
+        return self.change_all([(statement, row) for row in rows])
+
+    def change_all(self, statements: Sequence[tuple[str, Values]]) -> int:
+        """How many rows several statements changed in all, all or none. Raises as `change` does."""
+        packets = [self._packet(statement, values) for statement, values in statements]
+
+        def execute() -> int:
+            self.connection.begin()
+            changed: int = sum(self._cursor.execute(packet) for packet in packets)
+            self.connection.commit()
+            return changed
+
+        return self._try(execute)
+
+    def make_tables(self, statements: Sequence[str]) -> None:
+        """Run statements that make tables, whoever else does the same now. Raises `CacheError`.
+
+        One by one: each is a transaction of its own here, whatever one does.
+        """
+        for statement in statements:
+            self.change(statement)
+
+    def close(self) -> None:
+        """Give the connection back to the server."""
+        self.connection.close()
+
+    def _packet(self, statement: str, values: Values) -> bytes:
+        """A statement with its values, as it is sent. Raises `NotCacheableError` where the server would not take it."""
+        packet = _encoded(statement) % tuple(map(literal, values))
+        if len(packet) + 1 >= self.most_bytes:  # a byte of the protocol's; what is as large as the limit is refused too
+            raise NotCacheableError("too_large", self._too_large(f"{len(packet):,} bytes"))
+        return packet
+
+    def _too_large(self, what: str) -> str:
+        return (
+            f"{what} are more than {self._address.name} takes in one statement. "
+            f"Its max_allowed_packet is {self.most_bytes:,}: set it higher on the server to store such answers."
+        )
+
+    def _try(self, execute: Callable[[], int]) -> int:
+        """What `execute` returns, tried again where another session was in its way."""
+        give_up_at = time.monotonic() + self._timeout_s
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return execute()
+            except (pymysql.Error, OSError) as error:
+                code = code_of(error)
+                if code in TRY_AGAIN and tries < TRIES and time.monotonic() < give_up_at:
+                    with contextlib.suppress(pymysql.Error, OSError):
+                        self.connection.rollback()
+                        continue
+                if code in TOO_LARGE:
+                    said = self._address.without_password(str(error.args[-1]))
+                    raise NotCacheableError("too_large", f"{self._address.name} refused: {said}") from error
+                raise failure(self._address, error, self._timeout_s) from error
+
+
+def literal(value: object) -> bytes:
+    """A value as part of a statement in `SQL_MODE`.
+
+    Bytes are not put as hexadecimal, as the driver does: they would take twice the room, which is limited. In a string
+    the server needs nothing escaped but these two (see `mysql_real_escape_string` in MySQL's manual); in UTF-8, which
+    is the character set of each connection, no longer character has one of them in it.
+    """
+    if value is None:
+        return b"null"
+    if isinstance(value, bytes):
+        if len(value) <= 32:
+            return b"x'%s'" % value.hex().encode()
+        return b"_binary'%s'" % _escaped(value)
+    if isinstance(value, float):
+        text = repr(value)
+        return text.encode() if "e" in text else b"%se0" % text.encode()
+    if isinstance(value, int):
+        return b"%d" % value
+    if isinstance(value, str):
+        return b"'%s'" % _escaped(value.encode())
+    raise TypeError(f"{type(value).__name__} is not among the types of the columns")
+
+
+def connect(address: Address, parameters: dict[str, Any], timeout_s: float, statement_timeout_s: float) -> MySQLSession:
+    """A new connection, whose statements may each take `statement_timeout_s`. Raises `CacheUnreachableError`.
+
+    `parameters` are those of `tls_parameters`.
+    """
+    ((host, port),) = address.hosts
+
+    def make() -> MySQLSession:
+        connection = Connection(
+            host=host,
+            port=port or DEFAULT_PORT,
+            user=address.user,
+            password=(address.password or "").encode(),  # the driver would take text as latin1
+            database=address.database or None,
+            charset="utf8mb4",
+            autocommit=True,
+            client_flag=CLIENT.FOUND_ROWS,
+            connect_timeout=timeout_s,
+            timeout_s=statement_timeout_s,
+            program_name="llm_cache",
+            **parameters,
+        )
+        session = MySQLSession(connection, address, statement_timeout_s)
+        session.prepare()
+        return session
+
+    try:
+        return bounded(make, timeout_s, MySQLSession.close)
+    except Exception as error:
+        if isinstance(error, TimeoutError) or is_timeout(error):
+            raise failure(address, error, timeout_s) from error
+        said = address.without_password(str(error.args[-1] if isinstance(error, pymysql.Error) else error))
+        raise CacheUnreachableError(f"{address.name} can't be connected to: {said}") from error
+
+
+def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
+    """What a driver's error means for the cache, in a sentence without secrets."""
+    code = code_of(error)
+    if is_timeout(error) or code in TOOK_TOO_LONG:
+        return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
+    said = address.without_password(str(error.args[-1] if error.args else error))
+    if code == ER.NO_SUCH_TABLE:
+        return MissingTableError(said)
+    if code in CONNECTION_IS_GONE or isinstance(error, OSError | pymysql.InternalError | pymysql.InterfaceError):
+        return DroppedError(f"{address.name} ended the connection: {said}")
+    return CacheUnavailableError(f"{address.name} refused: {said}")
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether a wait for the server was too long: the driver tells it only as the reason of its own error."""
+    return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
+
+
+def code_of(error: Exception) -> int | None:
+    """The number of an error of server or driver."""
+    code = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
+    return code if isinstance(code, int) else None
+
+
+@lru_cache(maxsize=256)
+def _encoded(statement: str) -> bytes:
+    return statement.encode()
+
+
+def _escaped(text: bytes) -> bytes:
+    return text.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
