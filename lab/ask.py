@@ -19,6 +19,7 @@ from lab.measurement import FailureKind, Measurement, RequestOutcome, WhyNotStor
 from lab.models import LanguageModel, Model
 from lab.observed_cache import ObservedCache
 from lab.prices import Prices, estimated_tokens
+from lab.server_urls import without_secrets
 from lab.strategies import Strategy
 
 MOST_TOKENS = 1_000_000_000
@@ -163,12 +164,16 @@ def _measurement(
         stored=observed.stored,
         not_stored=_why_not_stored(observed, strategy, outcome, bypass=bypass, failed=failure is not None),
         failure=failure,
-        detail=observed.detail if error is None else detail(error, model.secrets),
+        detail=_cache_said(observed, strategy) if error is None else detail(error, model.secrets),
         key=None if lookup is None else lookup.key,
         entry_age_s=None if lookup is None else lookup.age_s,
         expired_for_s=None if lookup is None else lookup.expired_for_s,
         answer=answer,
     )
+
+
+def _cache_said(observed: ObservedCache, strategy: Strategy) -> str | None:
+    return None if observed.detail is None else without_secrets(observed.detail, strategy.secrets)
 
 
 def _refuse(model: Model, generations: Sequence[Generation]) -> WhyNotStored | None:

@@ -10,10 +10,14 @@ from typing import Literal
 from lab.jobs import Job
 from lab.laboratory import Laboratory, Request
 from lab.measurement import Measurement
+from lab.server_urls import SERVER_KINDS
 from lab.strategies import StrategyUnavailableError
 
+DEMO_TTL_S = 3600.0
+"""After this its answers are over, even where they could not be removed."""
 DemoAct = Literal["first", "again", "restart", "after_restart"]
-DEMO_STRATEGIES = ("memory", "sqlite", "json")
+DEMO_STRATEGIES = ("memory", "sqlite", "json", *(kind.name for kind in SERVER_KINDS))
+"""The strategies that the demo plays on, where the settings have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ class DemoStep:
 DemoJob = Job[DemoStep, list[DemoStep]]
 
 
+def demo_strategies(laboratory: Laboratory) -> list[str]:
+    """The strategies that the demo plays on, in the order of the settings."""
+    return [name for name in laboratory.strategies.names if name in DEMO_STRATEGIES]
+
+
 def start_demo(laboratory: Laboratory, request: Request) -> DemoJob:
     """Play the story with the model and prompt of `request` as a job. Its namespace is removed at the end.
 
@@ -38,9 +47,9 @@ def start_demo(laboratory: Laboratory, request: Request) -> DemoJob:
 
 
 def play(laboratory: Laboratory, request: Request, job: DemoJob) -> list[DemoStep]:
-    """Ask (miss), ask again (hit), restart, ask again, on every demo strategy that the settings have."""
+    """Ask (miss), ask again (hit), restart, ask again, on every strategy of the demo."""
     scope = f"demo-{secrets.token_hex(8)}"
-    strategies = [name for name in laboratory.strategies.names if name in DEMO_STRATEGIES]
+    strategies = demo_strategies(laboratory)
     try:
         for strategy in strategies:
             for act in ("first", "again", "restart", "after_restart"):
@@ -71,6 +80,7 @@ def _step(
         model_id=request.model_id,
         scope=scope,
         temperature=request.temperature,
+        ttl_s=DEMO_TTL_S,
         visitor_key=request.visitor_key,
     )
     measurement = laboratory.answer(asked, stopping=lambda: job.stopping).measurement

@@ -12,6 +12,7 @@ from cache_backends import CacheError
 from lab.ask import ask
 from lab.explain import Explanation, explain
 from lab.failures import classify, detail
+from lab.health import HealthJob, check_all
 from lab.history import History
 from lab.jobs import Job, Jobs
 from lab.measurement import FailureKind, Measurement
@@ -144,6 +145,11 @@ class Laboratory:
     def forget(self, strategy: str, scope: str, model_id: str, key: str) -> bool:
         """Remove one stored answer; whether it was there. Raises `StrategyUnavailableError`."""
         return self.strategies.forget(strategy, self.namespace(scope, model_id), key)
+
+    def check_health(self, scope: str) -> HealthJob:
+        """Begin to look at every strategy's store; sizes are those of this scope. Raises `jobs.TooManyJobsError`."""
+        namespaces = sorted({self.namespace(scope, model_id) for model_id in self.models.choices})
+        return self.jobs.start(lambda job: check_all(self.strategies, namespaces, job, clock=self._clock))
 
     def remove_scope(self, scope: str, model_id: str, strategies: Iterable[str]) -> None:
         """Remove what a scope that is over left behind: its entries, its history. What can't be removed is logged."""

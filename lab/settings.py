@@ -80,7 +80,7 @@ class StrategySettings(_Section):
 
     name: Name
     title: str | None = None
-    url: str | None = None
+    url: str | None = Field(None, repr=False, description="may hold a password")
     langchain: str | None = Field(None, pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$")
     options: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     survives_restart: bool = Field(True, description="of a LangChain cache; ours know it themselves")

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from urllib.parse import quote
+from weakref import WeakSet
 
 from langchain_core.caches import BaseCache
 
 from cache_backends import CacheBackend, CacheConfigError, CacheError, open_cache
 from cache_backends.readable import redact
+from lab.environment import StrategyOfEnvironment
+from lab.reach import Reach, Standing, Work, in_thread
+from lab.server_urls import kind_of_server, mistake_in, scheme_of, secrets_of, without_secrets
 from lab.settings import Settings, StrategySettings
+
+logger = logging.getLogger("lab.strategies")
 
 NO_CACHE = "none"
 RETRY_AFTER_S = 5.0
 """How long a strategy that could not be opened is left alone."""
+NO_ANSWER = "It gives no answer."
 
 
 class StrategyUnavailableError(Exception):
@@ -33,6 +43,8 @@ class Strategy:
     cache: BaseCache | None
     """None for "no cache"."""
     namespace: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What no message about it may show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +62,19 @@ class Strategies:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        begin: Callable[[Work], None] = in_thread,
     ) -> None:
+        """`begin` is given what may wait for a server, and does it elsewhere."""
         self._settings = {strategy.name: strategy for strategy in settings.strategies}
         self._data_dir = str(settings.data_dir)
         self._clock = clock
         self._monotonic = monotonic
         self._opened: dict[tuple[str, str], BaseCache] = {}
         self._failed: dict[str, _Failed] = {}
+        self._secrets = {strategy.name: secrets_of(strategy.url) for strategy in settings.strategies}
+        self._in_use: dict[str, WeakSet[BaseCache]] = {name: WeakSet() for name in self._settings}
+        self._begin = begin
+        self._reach = Reach(monotonic, begin)
         # One each: a store that takes seconds to open (a locked file, an import) holds up nobody who uses another.
         self._locks = {name: threading.RLock() for name in self._settings}
 
@@ -73,6 +91,15 @@ class Strategies:
         """Whether the strategy has a time to live, single entries to forget, and namespaces."""
         return name in self._settings and self._settings[name].url is not None
 
+    def is_server(self, name: str) -> bool:
+        """Whether the strategy lies on a server, which may be down or out of reach."""
+        return name in self._settings and kind_of_server(self._settings[name].url) is not None
+
+    def scheme(self, name: str) -> str | None:
+        """What the URL of one of our caches begins with, such as "redis"; None for all others."""
+        url = self._settings[name].url if name in self._settings else None
+        return None if url is None else scheme_of(url)
+
     def survives_restart(self, name: str) -> bool:
         """Whether entries are there again after a restart. Raises `StrategyUnavailableError`."""
         if name == NO_CACHE:
@@ -86,22 +113,42 @@ class Strategies:
         """The strategy for one namespace. Raises `StrategyUnavailableError`, and `KeyError` for an unknown name."""
         if name == NO_CACHE:
             return Strategy(name, None, namespace)
-        cache = self._open(name, namespace)
-        if isinstance(cache, CacheBackend):
-            try:
-                cache = cache.view(namespace=namespace)
-                cache = cache if ttl_s is None else cache.view(ttl=ttl_s)
-            except CacheConfigError as error:
-                raise StrategyUnavailableError(str(error)) from error
-        return Strategy(name, cache, namespace)
+        with self._locks[name]:  # no restart comes between
+            cache = self._open(name, namespace)
+            if isinstance(cache, CacheBackend):
+                try:
+                    cache = cache.view(namespace=namespace)
+                    cache = cache if ttl_s is None else cache.view(ttl=ttl_s)
+                except CacheConfigError as error:
+                    raise StrategyUnavailableError(str(error)) from error
+                self._in_use[name].add(cache)
+        return Strategy(name, cache, namespace, self._secrets[name])
+
+    def apart(self, name: str) -> BaseCache:
+        """The cache of a strategy by a handle of its own, to be closed: what it finds no request has found before it.
+
+        Without limits, so that a trial evicts nobody's answers. Raises `StrategyUnavailableError`.
+        """
+        try:
+            return self._create(self._settings[name], max_entries=None, max_bytes=None)
+        except Exception as error:
+            raise StrategyUnavailableError(self.safe(name, str(error)) or type(error).__name__) from error
 
     def problem(self, name: str) -> str | None:
-        """Why a strategy can't be used now, None where it can. Tries to open it."""
+        """Why a strategy can't be opened now, or its server not be reached; None where all is well, as far as known."""
+        standing = self.standing(name)
+        return None if standing.state in ("ready", "asking") else standing.reason or NO_ANSWER
+
+    def standing(self, name: str) -> Standing:
+        """How a strategy stands. Tries to open it, and waits for no server: what one says is found out meanwhile."""
         try:
-            self.get(name, "check")
+            cache = None if name == NO_CACHE else self._open(name, "")
         except StrategyUnavailableError as error:
-            return str(error)
-        return None
+            return Standing("unusable", str(error))
+        if not self.is_server(name) or not isinstance(cache, CacheBackend):
+            return Standing("ready")
+        standing = self._reach.standing(name, cache)
+        return standing if standing.reason is None else replace(standing, reason=self.safe(name, standing.reason))
 
     def notices(self) -> list[str]:
         """What the opened stores have to say, such as a damaged file that was set aside."""
@@ -123,11 +170,15 @@ class Strategies:
         with self._locks[name]:
             cache = self._open(name, namespace)
             if isinstance(cache, CacheBackend) and not cache.survives_restart:
-                _empty(cache.view(namespace=namespace))
+                self._empty(name, cache.view(namespace=namespace))
             elif not self._settings[name].survives_restart:
-                _empty(cache)  # and kept: a request in flight stores into it
+                self._empty(name, cache)  # and kept: a request in flight stores into it
             else:
-                if isinstance(cache, CacheBackend):
+                if self.is_server(name) and isinstance(cache, CacheBackend):
+                    with contextlib.suppress(RuntimeError):  # uses are lost then, and its finaliser closes it
+                        self._begin(partial(_retire, cache, self._in_use[name]))
+                    self._in_use[name] = WeakSet()
+                elif isinstance(cache, CacheBackend):
                     cache.flush()
                 self._opened.pop(self._place(name, namespace), None)
 
@@ -137,13 +188,17 @@ class Strategies:
         try:
             return isinstance(cache, CacheBackend) and cache.delete(key) > 0
         except (CacheError, OSError) as error:
-            raise StrategyUnavailableError(redact(str(error))) from error
+            raise StrategyUnavailableError(self.safe(name, str(error))) from error
 
     def remove_namespace(self, name: str, namespace: str) -> None:
         """Remove every entry of a namespace of one of our caches. Raises `StrategyUnavailableError`."""
         cache = self.get(name, namespace).cache
         if isinstance(cache, CacheBackend):
-            _empty(cache)
+            self._empty(name, cache)
+
+    def safe(self, name: str, text: str) -> str:
+        """A message of a strategy without the password that its URL may hold."""
+        return without_secrets(text, self._secrets[name])
 
     def _place(self, name: str, namespace: str) -> tuple[str, str]:
         """LangChain's caches in memory know no namespaces, so that each namespace gets one of its own."""
@@ -163,15 +218,21 @@ class Strategies:
             try:
                 opened = self._opened[place] = self._create(self._settings[name])
             except Exception as error:
-                reason = redact(str(error)) or type(error).__name__
+                reason = self.safe(name, str(error)) or type(error).__name__
                 self._failed[name] = _Failed(reason, self._monotonic() + RETRY_AFTER_S)
                 raise StrategyUnavailableError(reason) from error
             return opened
 
-    def _create(self, settings: StrategySettings) -> BaseCache:
+    def _create(self, settings: StrategySettings, **others: None) -> BaseCache:
         if settings.url is not None:
+            mistake = settings.mistake if isinstance(settings, StrategyOfEnvironment) else None
+            if kind_of_server(settings.url) is not None:
+                mistake = mistake or mistake_in(settings.url)
+            if mistake is not None:
+                raise CacheConfigError(mistake)
             options = {name: value for name, value in settings.options.items() if value is not None}
-            return open_cache(settings.url.replace("{data_dir}", quote(self._data_dir)), **options, clock=self._clock)
+            url = settings.url.replace("{data_dir}", quote(self._data_dir))
+            return open_cache(url, **{**options, **others}, clock=self._clock)
         return self._create_langchain(settings)
 
     def _create_langchain(self, settings: StrategySettings) -> BaseCache:
@@ -191,9 +252,19 @@ class Strategies:
         cache: BaseCache = cache_class(**options)
         return cache
 
+    def _empty(self, name: str, cache: BaseCache) -> None:
+        try:
+            cache.clear()
+        except Exception as error:
+            raise StrategyUnavailableError(self.safe(name, str(error)) or type(error).__name__) from error
 
-def _empty(cache: BaseCache) -> None:
+
+def _retire(cache: CacheBackend, in_use: WeakSet[BaseCache]) -> None:
+    """Write what was noted of uses, and give the connections back, unless a request still needs them."""
     try:
-        cache.clear()
-    except Exception as error:
-        raise StrategyUnavailableError(redact(str(error)) or type(error).__name__) from error
+        if in_use:
+            cache.flush()
+        else:
+            cache.close()  # which writes the uses too
+    except Exception as error:  # noqa: BLE001  # uses are lost then, and nothing else
+        logger.warning("a connection could not be ended as it should: %s", redact(str(error)))

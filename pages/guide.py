@@ -1,4 +1,4 @@
-"""What each strategy is and when to choose it, how a cache works, what the numbers mean, and the code to take home."""
+"""What each strategy is, how a cache works, what the numbers mean, the code to take one home, and how each store is."""
 
 import streamlit as st
 
@@ -8,6 +8,7 @@ from ui.guide_data import show_data
 from ui.guide_numbers import show_numbers
 from ui.guide_strategies import show_strategies
 from ui.guide_workings import show_workings
+from ui.health_view import show_health
 from ui.language import _
 
 WIDTH = 1300
@@ -18,6 +19,7 @@ SECTIONS = {
     "numbers": show_numbers,
     "code": show_code,
     "data": show_data,
+    "health": show_health,
 }
 
 
@@ -29,6 +31,7 @@ def section_label(section: str) -> str:
         "numbers": _("What the numbers mean"),
         "code": _("Code to take home"),
         "data": _("What is kept where"),
+        "health": _("Health"),
     }[section]
 
 

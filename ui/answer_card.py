@@ -57,6 +57,10 @@ def _show_running(job: Job[str, Answered], request: Request) -> None:
             st.metric(_("Running for"), duration(_elapsed_s(job)))
             if request.bypass or request.strategy == NO_CACHE:
                 st.caption(_("The cache is not asked: the model is writing an answer."))
+            elif laboratory().strategies.problem(request.strategy) is not None:
+                st.caption(_("The cache can't be asked now, so the model is writing an answer."))
+            elif laboratory().strategies.is_server(request.strategy) and not written:
+                st.caption(_("No answer from the cache so far: the model is writing one, or is about to."))
             else:
                 st.caption(_("The cache has no answer to this, so the model is writing one."))
             st.button(
@@ -92,6 +96,8 @@ def _show_answered(answered: Answered) -> None:
                     st.badge(_("Simulated model"), icon=":material/science:", color="gray")
                 st.caption(_prompt_line(measured.prompt))
             st.markdown(f"**{shown_in_line(words.why(measured, answered.explanation))}**")
+            if measured.shown_outcome == "error" and measured.failure is None and measured.detail:
+                st.caption(_("Why it could not be asked: {detail}").format(detail=shown_in_line(measured.detail)))
             with st.container(height=ANSWER_HEIGHT, border=False, key="answer"):
                 if measured.failure is not None:
                     _show_failure(measured)
@@ -145,7 +151,7 @@ def _show_savings(measured: Measurement) -> None:
         parts.append(_("First word after {time}.").format(time=duration(measured.first_token_s)))
     if measured.cost_usd is not None:
         parts.append(_("Cost: {money}.").format(money=_escaped(_price(measured, measured.cost_usd))))
-    if measured.detail and measured.failure is None and "error" in (measured.outcome, measured.not_stored):
+    if measured.detail and measured.failure is None and measured.outcome != "error" and measured.not_stored == "error":
         parts.append(_("The cache said: {detail}").format(detail=shown_in_line(measured.detail)))
     if parts:
         st.caption(" ".join(parts))

@@ -8,9 +8,9 @@ from typing import cast
 import streamlit as st
 
 from cache_backends import parse_ttl
-from lab.demo import DEMO_STRATEGIES, DemoJob, start_demo
-from lab.jobs import TooManyJobsError
-from lab.laboratory import Answered, AskJob, PromptError, Request
+from lab.demo import DemoJob, start_demo
+from lab.jobs import Job, TooManyJobsError
+from lab.laboratory import Answered, AskJob, Laboratory, PromptError, Request
 from lab.strategies import StrategyUnavailableError
 from ui import words
 from ui.language import _
@@ -18,6 +18,8 @@ from ui.session import laboratory, scope
 
 QUICK_S = 0.15
 """How long a run waits for an answer before it shows that one is being made: a hit is there long before."""
+FORGET_S = 3.0
+"""How long a page waits for an answer to be removed: a server that hangs must not hold it."""
 TTL_CHOICES = ("none", "10s", "1m", "1h", "1d")
 STATE_KEY = "asking"
 
@@ -123,18 +125,32 @@ def forget() -> None:
     answered = state.answered
     if answered is None or answered.measurement.key is None:
         return
-    request = answered.request
+    request, key = answered.request, answered.measurement.key
     try:
-        gone = laboratory().forget(request.strategy, request.scope, request.model_id, answered.measurement.key)
-    except StrategyUnavailableError as error:
-        state.mistake = str(error)
+        lab = laboratory()
+        job: Job[str, bool | str] = lab.jobs.start(lambda _job: _forgotten(lab, request, key))
+    except TooManyJobsError:
+        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
         return
-    state.forgotten_key = answered.measurement.key
-    state.message = (
-        _("The answer was removed from the cache. Ask again, and the model has to answer.")
-        if gone
-        else _("The answer was not in the cache any more.")
-    )
+    if not job.wait(FORGET_S):
+        state.mistake = _("The cache has not answered yet. The answer is removed as soon as it does.")
+    elif isinstance(job.result, str):
+        state.mistake = job.result
+    else:
+        state.forgotten_key = key
+        state.message = (
+            _("The answer was removed from the cache. Ask again, and the model has to answer.")
+            if job.result
+            else _("The answer was not in the cache any more.")
+        )
+
+
+def _forgotten(lab: Laboratory, request: Request, key: str) -> bool | str:
+    """Whether the answer was there, or why it can't be removed."""
+    try:
+        return lab.forget(request.strategy, request.scope, request.model_id, key)
+    except StrategyUnavailableError as error:
+        return str(error)
 
 
 def restart() -> None:
@@ -149,11 +165,13 @@ def restart() -> None:
         state.mistake = str(error)
         return
     title = words.strategy(laboratory(), name)
-    state.message = (
-        _("Restarted: {strategy} opened its store anew, and its answers are still there. Ask again to see.")
-        if survives
-        else _("Restarted: {strategy} holds nothing any more. Ask again to see.")
-    ).format(strategy=title)
+    if strategies.is_server(name):
+        message = _("Restarted: {strategy} is connected to anew, and still holds what it held. Ask again to see.")
+    elif survives:
+        message = _("Restarted: {strategy} opened its store anew, and its answers are still there. Ask again to see.")
+    else:
+        message = _("Restarted: {strategy} holds nothing any more. Ask again to see.")
+    state.message = message.format(strategy=title)
 
 
 def begin_demo(prompt: str) -> None:
@@ -173,8 +191,3 @@ def end_demo() -> None:
         state.demo = None
     else:
         state.demo.stop()
-
-
-def demo_strategies() -> list[str]:
-    """The strategies that the demo plays on."""
-    return [name for name in laboratory().strategies.names if name in DEMO_STRATEGIES]

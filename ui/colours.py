@@ -10,7 +10,7 @@ STRATEGY_ORDER = (
     "sqlite",
     "json",
     "redis",
-    "postgres",
+    "postgresql",
     "mysql",
     "mongodb",
     "langchain-memory",

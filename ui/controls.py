@@ -9,8 +9,8 @@ from lab.strategies import NO_CACHE
 from ui import ask_state, words
 from ui.language import _, language
 from ui.links import choose_from_link, keep_in_link
-from ui.safe_text import shown_in_line
 from ui.session import laboratory
+from ui.standing import show_standing
 
 SAMPLES = {
     "en": ("Who was Carl Sagan?", "Who was Neil Armstrong?", "Who is Neil deGrasse Tyson?"),
@@ -77,12 +77,7 @@ def settings_row() -> None:
     for key, default in defaults.items():
         keep_in_link(key, default)
     _visitor_key()
-    problem = lab.strategies.problem(st.session_state["strategy"])
-    if problem is not None:
-        st.warning(
-            _("This strategy can't be used now: {reason}").format(reason=shown_in_line(problem)),
-            icon=":material/database_off:",
-        )
+    show_standing(st.session_state["strategy"])
 
 
 def prompt_row() -> None:
@@ -136,8 +131,8 @@ def action_row() -> None:
 
 def _what_they_do() -> str:
     sentence = _(
-        "Restart does to the chosen strategy what the end of the program would do: memory is emptied, files are opened "
-        "anew. Bypass asks the model without asking or filling the cache."
+        "Restart does to the chosen strategy what the end of the program would do: memory is emptied, files and "
+        "connections to servers are opened anew. Bypass asks the model without asking or filling the cache."
     )
     if laboratory().settings.sharing == "shared":
         return sentence + " " + _("All visitors of this app share its caches and its history.")
@@ -162,8 +157,7 @@ def _visitor_key() -> None:
 
 def _strategy_label(name: str) -> str:
     lab = laboratory()
-    icon = words.STRATEGY_ICONS.get(name, ":material/link:")
-    return f"{icon} {words.strategy(lab, name)}"
+    return f"{words.strategy_icon(lab, name)} {words.strategy(lab, name)}"
 
 
 def _ttl_label(ttl: str) -> str:

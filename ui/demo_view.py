@@ -7,16 +7,20 @@ import statistics
 import pandas as pd
 import streamlit as st
 
-from lab.demo import DemoAct, DemoJob, DemoStep
+from lab.demo import DemoAct, DemoJob, DemoStep, demo_strategies
 from ui import ask_state, words
 from ui.charts import demo_chart
 from ui.controls import SAMPLES
-from ui.language import _, language
-from ui.numbers import duration, times
+from ui.language import _, language, ngettext
+from ui.numbers import count, duration, times
+from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 POLL_S = 0.25
 ACTS: tuple[DemoAct, ...] = ("first", "again", "restart", "after_restart")
+MOST_IN_A_ROW = 4
+"""Strategies side by side; more of them would be too narrow to read."""
+NO_BREAK_SPACE = "\u00a0"
 
 
 def demo_button() -> None:
@@ -27,7 +31,7 @@ def demo_button() -> None:
         icon=":material/play_circle:",
         on_click=ask_state.begin_demo,
         args=(SAMPLES[language()][0],),
-        disabled=ask_state.asking().demo is not None or not ask_state.demo_strategies(),
+        disabled=ask_state.asking().demo is not None or not demo_strategies(laboratory()),
     )
 
 
@@ -51,10 +55,15 @@ def _show_running(job: DemoJob) -> None:
 
 def _show(job: DemoJob) -> None:
     steps = job.progress
-    names = ask_state.demo_strategies()
+    names = demo_strategies(laboratory())
     with st.container(border=True, key="demo_finished" if job.finished else "demo_running"):
         heading, button = st.columns([5, 1], vertical_alignment="center")
-        heading.markdown("#### " + _("Guided demo: the same question, three caches, one restart"))
+        title = ngettext(
+            "Guided demo: the same question, {n} cache, one restart",
+            "Guided demo: the same question, {n} caches, one restart",
+            len(names),
+        ).format(n=count(len(names)))
+        heading.markdown(f"#### {title}")
         with button:
             st.button(
                 _("Close") if job.finished else _("Stop"),
@@ -65,9 +74,12 @@ def _show(job: DemoJob) -> None:
             )
         expected = len(names) * len(ACTS)
         st.progress(len(steps) / expected, text=_progress_text(job, len(steps), expected))
-        for column, name in zip(st.columns(len(names), gap="large"), names, strict=True):
-            with column:
-                _show_strategy(name, [step for step in steps if step.strategy == name])
+        for first in range(0, len(names), MOST_IN_A_ROW):
+            row = names[first : first + MOST_IN_A_ROW]
+            columns = st.columns(min(len(names), MOST_IN_A_ROW), gap="large" if len(names) < MOST_IN_A_ROW else "small")
+            for column, name in zip(columns, row, strict=False):  # the last row may have fewer
+                with column:
+                    _show_strategy(name, [step for step in steps if step.strategy == name])
         if job.finished:
             st.markdown(_conclusion(steps))
             _show_comparison(steps)
@@ -76,12 +88,14 @@ def _show(job: DemoJob) -> None:
 def _progress_text(job: DemoJob, done: int, expected: int) -> str:
     if not job.finished:
         return _("Step {step} of {steps}").format(step=min(done + 1, expected), steps=expected)
-    return _("All {steps} steps done").format(steps=expected) if done == expected else _("Stopped")
+    if done == expected:
+        return _("All {steps} steps done").format(steps=expected)
+    return _("Stopped") if job.stopping else _("{done} of {steps} steps done").format(done=done, steps=expected)
 
 
 def _show_strategy(name: str, steps: list[DemoStep]) -> None:
-    icon = words.STRATEGY_ICONS.get(name, ":material/link:")
-    st.markdown(f"**{icon} {words.strategy(laboratory(), name)}**")
+    lab = laboratory()
+    st.markdown(f"**{words.strategy_icon(lab, name)} {shown_in_line(words.strategy(lab, name))}**")
     done = {step.act: step for step in steps}
     for act in ACTS:
         step = done.get(act)
@@ -93,7 +107,7 @@ def _show_strategy(name: str, steps: list[DemoStep]) -> None:
             outcome = step.measurement.shown_outcome
             st.markdown(
                 f"{words.OUTCOME_ICONS[outcome]} {_act(act)}: **{words.outcome(outcome)}**, "
-                f"{duration(step.measurement.total_s)}"
+                f"{duration(step.measurement.total_s).replace(' ', NO_BREAK_SPACE)}"
             )
 
 
@@ -116,28 +130,61 @@ def _show_comparison(steps: list[DemoStep]) -> None:
 def _conclusion(steps: list[DemoStep]) -> str:
     measured = [step.measurement for step in steps if step.measurement is not None]
     failed = [each for each in measured if each.failure is not None]
+    sentences = []
     if failed and failed[0].failure is not None:
-        return _("The demo could not be played whole: {failure}").format(failure=words.failure(failed[0].failure))
+        sentences.append(
+            _("The demo could not be played whole on {names}: {failure}").format(
+                names=_titles([each.strategy for each in failed]), failure=words.failure(failed[0].failure)
+            )
+        )
     hits = [each.total_s for each in measured if each.outcome == "hit"]
     misses = [each.total_s for each in measured if each.outcome == "miss"]
-    if not hits or not misses:
-        return _("The demo was stopped before there was anything to compare.")
-    hit_s, miss_s = statistics.median(hits), statistics.median(misses)
-    simulated = " " + _("The model's time is simulated.") if measured[0].simulated else ""
-    return (
-        _(
-            "A stored answer came back in **{hit}** (median of {hits} hits) instead of **{miss}** (median of {misses} "
-            "misses): **{times}** as fast. After the restart, memory had forgotten the answer; SQLite and the JSON "
-            "files still had it."
-        ).format(
-            hit=duration(hit_s),
-            hits=len(hits),
-            miss=duration(miss_s),
-            misses=len(misses),
-            times=times(miss_s / hit_s),
+    if hits and misses:
+        hit_s, miss_s = statistics.median(hits), statistics.median(misses)
+        sentences.append(
+            _(
+                "A stored answer came back in **{hit}** (median of {hits} hits) instead of **{miss}** (median of "
+                "{misses} misses): **{times}** as fast."
+            ).format(
+                hit=duration(hit_s),
+                hits=len(hits),
+                miss=duration(miss_s),
+                misses=len(misses),
+                times=times(miss_s / hit_s),
+            )
         )
-        + simulated
-    )
+        sentences.append(_after_restart(steps))
+        if measured[0].simulated:
+            sentences.append(_("The model's time is simulated."))
+    unasked = dict.fromkeys(step.strategy for step in steps if step.measurement and step.measurement.outcome == "error")
+    if unasked:
+        sentences.append(
+            _("Could not be asked, so that the model answered: {names}.").format(names=_titles(list(unasked)))
+        )
+    return " ".join(filter(None, sentences)) or _("The demo was stopped before there was anything to compare.")
+
+
+def _after_restart(steps: list[DemoStep]) -> str:
+    """Who still had the answer after the restart, and who had not."""
+    ends = {
+        step.strategy: step.measurement.outcome
+        for step in steps
+        if step.act == "after_restart" and step.measurement is not None
+    }
+    gone = _titles([name for name, outcome in ends.items() if outcome == "miss"])
+    there = _titles([name for name, outcome in ends.items() if outcome == "hit"])
+    if gone and there:
+        return _("After the restart, the answer was gone from {gone}, and still there in {there}.").format(
+            gone=gone, there=there
+        )
+    if there:
+        return _("After the restart, the answer was still there in {there}.").format(there=there)
+    return _("After the restart, the answer was gone from {gone}.").format(gone=gone) if gone else ""
+
+
+def _titles(names: list[str]) -> str:
+    lab = laboratory()
+    return ", ".join(shown_in_line(words.strategy(lab, name)) for name in names)
 
 
 def _act(act: DemoAct) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from cache_backends.readable import redact
 from lab.history import MAX_PROMPT
+from lab.server_urls import kind_of_server, place_of_server, scheme_of
 from lab.settings import Settings, StrategySettings
 from ui import words
 from ui.guide_elements import detail, heading, prose, table
@@ -22,8 +22,9 @@ def show_data() -> None:
     prose(
         _(
             "What this app keeps lies in its data folder on the machine that it runs on, {data_dir}, unless its "
-            "operator chose another place for a cache. Nothing leaves that machine but what goes to the model that you "
-            "choose: prompt, parameters and key. The simulated model is a part of the app and sends nothing."
+            "operator chose another place for a cache, such as a server. Nothing leaves that machine but what goes to "
+            "the model that you choose (prompt, parameters and key), and to the server of the strategy that you choose "
+            "(prompt, parameters and answer). The simulated model is a part of the app and sends nothing."
         ).format(data_dir=_code(str(settings.data_dir)))
     )
     heading(_("Where it lies"), "where")
@@ -52,7 +53,7 @@ def show_data() -> None:
                 _("API keys"),
                 _("Nowhere in the data folder"),
                 _(
-                    "A key that you type is kept in the memory of the server for this browser session, and goes to the "
+                    "A key that you type is kept in the memory of this app for this browser session, and goes to the "
                     "server that it was typed for and nowhere else."
                 ),
             ],
@@ -71,6 +72,14 @@ def show_data() -> None:
             "history can be read and written only by the user who runs the app."
         ),
     )
+    if any(kind_of_server(strategy.url) for strategy in settings.strategies):
+        prose(
+            _(
+                "What lies on a server is not in the data folder: it stays until somebody removes the tables, keys or "
+                "collections whose names begin with the cache's prefix, and whoever may read that database can read "
+                "it. The way there is encrypted where the address says so: `rediss://`, or `sslmode=verify-full`."
+            )
+        )
     if settings.sharing == "shared":
         detail(
             _(
@@ -93,12 +102,12 @@ def _place(strategy: StrategySettings, settings: Settings) -> str:
     """Where a strategy's answers lie, for a table."""
     data_dir = str(settings.data_dir)
     if strategy.url is not None:
-        parts = urlsplit(strategy.url.replace("{data_dir}", data_dir))
-        if parts.scheme.lower() == "memory":
-            return _("The memory of the server")
-        if parts.scheme.lower() in ("sqlite", "json"):
-            return _code(unquote(parts.path).removeprefix("/"))
-        return _code(redact(parts._replace(query="").geturl()))
+        scheme = scheme_of(strategy.url)
+        if scheme == "memory":
+            return _("The memory of this app")
+        if scheme in ("sqlite", "json"):
+            return _code(unquote(urlsplit(strategy.url.replace("{data_dir}", data_dir)).path).removeprefix("/"))
+        return _code(place_of_server(strategy.url)) if scheme else DASH
     paths = [
         value.replace("{data_dir}", data_dir)
         for value in strategy.options.values()
@@ -106,7 +115,7 @@ def _place(strategy: StrategySettings, settings: Settings) -> str:
     ]
     if paths:
         return " ".join(map(_code, paths))
-    return DASH if strategy.survives_restart else _("The memory of the server")
+    return DASH if strategy.survives_restart else _("The memory of this app")
 
 
 def _code(text: str) -> str:

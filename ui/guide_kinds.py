@@ -1,13 +1,10 @@
-"""What is said of each kind of cache: the embedded ones, LangChain's own, and the servers; and what is available."""
+"""What is said of each kind of cache that needs no server: the embedded ones, and LangChain's own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from cache_backends.sqlite_file import BUSY_TIMEOUT_S
-from cache_backends.urls import SCHEMES
-from lab.settings import StrategySettings
 from ui.language import _
 from ui.numbers import DASH, count
 from ui.safe_text import shown_in_line
@@ -28,36 +25,6 @@ class Kind:
     value: str
     advantages: str
     limits: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A kind of cache on a server: what it adds to the embedded ones. `schemes` begin its URLs."""
-
-    title: str
-    schemes: tuple[str, ...]
-    example_url: str
-    adds: str
-    limits: str
-    choose: str
-
-    @property
-    def available(self) -> bool:
-        """Whether this version can open it."""
-        return any(scheme in SCHEMES for scheme in self.schemes)
-
-
-def kind_of(strategy: StrategySettings | None) -> Kind:
-    """What is said of a strategy of the settings; None is "no cache"."""
-    if strategy is None:
-        return no_cache()
-    if strategy.url is not None:
-        scheme = urlsplit(strategy.url).scheme.lower()
-        ours = {"memory": memory, "sqlite": sqlite, "json": json_files}.get(scheme)
-        return ours() if ours else _added(_("A cache that this app's operator added: {name}."), f"{scheme}://")
-    langchain = strategy.langchain or ""
-    theirs = {LANGCHAIN_MEMORY: langchain_memory, LANGCHAIN_SQLITE: langchain_sqlite}.get(langchain)
-    return theirs() if theirs else _added_langchain(langchain, survives_restart=strategy.survives_restart)
 
 
 def no_cache() -> Kind:
@@ -165,48 +132,8 @@ def langchain_sqlite() -> Kind:
     )
 
 
-def servers() -> list[Server]:
-    """The servers that the library is designed for, available or not."""
-    return [
-        Server(
-            title="Redis",
-            schemes=("redis", "rediss", "redis+cluster"),
-            example_url="redis://localhost:6379/0",
-            adds=_("One cache in memory for many machines. With its persistence on, it survives a restart."),
-            limits=_(
-                "A server to run. What survives a crash depends on its persistence settings, and its memory is the "
-                "limit."
-            ),
-            choose=_("Several machines ask the same things, and answers should come quickly and expire."),
-        ),
-        Server(
-            title="PostgreSQL",
-            schemes=("postgresql",),
-            example_url="postgresql://localhost/cache",
-            adds=_("Answers beside your other data: the same backups, the same users, and SQL over all of them."),
-            limits=_("A way over the network for each lookup, and a database to look after."),
-            choose=_("You run PostgreSQL already, and answers should be as safe as the rest of your data."),
-        ),
-        Server(
-            title=_("MySQL or MariaDB"),
-            schemes=("mysql", "mariadb"),
-            example_url="mysql://localhost/cache",
-            adds=_("Answers beside your other data: the same backups, the same users, and SQL over all of them."),
-            limits=_("A way over the network for each lookup, and a database to look after."),
-            choose=_("You run MySQL or MariaDB already."),
-        ),
-        Server(
-            title="MongoDB",
-            schemes=("mongodb", "mongodb+srv"),
-            example_url="mongodb://localhost/cache",
-            adds=_("Answers as documents, kept on several servers at once where you run a replica set."),
-            limits=_("A way over the network for each lookup, and a database to look after."),
-            choose=_("You run MongoDB already, or want to work with answers as documents."),
-        ),
-    ]
-
-
-def _added(what: str, name: str) -> Kind:
+def added(what: str, name: str) -> Kind:
+    """One of our caches that nothing more is known of; `what` says so of `name`."""
     return Kind(
         what=what.format(name=shown_in_line(name)),
         after_restart=DASH,
@@ -219,7 +146,8 @@ def _added(what: str, name: str) -> Kind:
     )
 
 
-def _added_langchain(path: str, *, survives_restart: bool) -> Kind:
+def added_langchain(path: str, *, survives_restart: bool) -> Kind:
+    """A LangChain cache that the operator named by its path."""
     return Kind(
         what=_("A LangChain cache that this app's operator added: {name}.").format(name=shown_in_line(path)),
         after_restart=_("Still there.") if survives_restart else _("All gone: the program begins with an empty cache."),

@@ -111,9 +111,9 @@ print(limited.purge_expired())
         _("Time to live, limits, namespaces"),
         _(
             "Options stand in the address or are given by name. When `max_entries` or `max_bytes` is exceeded, the "
-            "least recently used answers go, but none that was pinned. To save work, SQLite and JSON files check only "
-            "after each hundredth part of the limit was stored, so they may be over it by that much for each program "
-            "that stores."
+            "least recently used answers go, but none that was pinned. To save work, all but memory check only after "
+            "each hundredth part of the limit was stored, so they may be over it by that much for each program that "
+            "stores."
         ),
         code,
     )

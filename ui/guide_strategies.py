@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lab.environment import StrategyOfEnvironment
 from lab.laboratory import Laboratory
+from lab.server_urls import kind_of_server, scheme_of
+from lab.settings import StrategySettings
 from lab.strategies import NO_CACHE
+from ui import guide_kinds as kinds
 from ui import words
 from ui.guide_elements import detail, heading, prose, subheading, table
-from ui.guide_kinds import Kind, kind_of, servers
+from ui.guide_kinds import Kind
+from ui.guide_servers import servers
 from ui.language import _
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
@@ -27,33 +32,54 @@ def show_strategies() -> None:
             "Playground measures them on yours."
         ),
     )
-    kinds = _kinds(laboratory())
+    described = _described(laboratory())
     heading(_("At a glance"), "at-a-glance")
     table(
         [_("Strategy"), _("What it is"), _("After a restart"), _("Shared by"), _("Choose it when")],
-        [[title, kind.what, kind.after_restart, kind.shared_by, kind.choose] for title, kind in kinds],
+        [[title, kind.what, kind.after_restart, kind.shared_by, kind.choose] for title, kind in described],
         alt=_("The strategies of this app, what each is and when to choose it"),
     )
     heading(_("How each one stores"), "how-each-one-stores")
     table(
         [_("Strategy"), _("Key"), _("Value"), _("Advantages"), _("Limits")],
-        [[title, kind.key, kind.value, kind.advantages, kind.limits] for title, kind in kinds],
+        [[title, kind.key, kind.value, kind.advantages, kind.limits] for title, kind in described],
         alt=_("How each strategy stores an answer, its advantages and its limits"),
     )
     _in_words()
     _servers()
 
 
-def _kinds(lab: Laboratory) -> list[tuple[str, Kind]]:
+def _described(lab: Laboratory) -> list[tuple[str, Kind]]:
     """Title and kind of every strategy of the settings, in their order, "no cache" first."""
     configured = {strategy.name: strategy for strategy in lab.settings.strategies}
     return [
         (
-            f"{words.STRATEGY_ICONS.get(name, ':material/link:')} {shown_in_line(words.strategy(lab, name))}",
-            kind_of(configured.get(name)),
+            f"{words.strategy_icon(lab, name)} {shown_in_line(words.strategy(lab, name))}",
+            _kind_of(configured.get(name)),
         )
         for name in [NO_CACHE, *configured]
     ]
+
+
+def _kind_of(strategy: StrategySettings | None) -> Kind:
+    """What is said of a strategy of the settings; None is "no cache"."""
+    if strategy is None:
+        return kinds.no_cache()
+    if strategy.url is not None:
+        scheme = scheme_of(strategy.url)
+        embedded = {"memory": kinds.memory, "sqlite": kinds.sqlite, "json": kinds.json_files}.get(scheme)
+        if embedded is not None:
+            return embedded()
+        kind = kind_of_server(strategy.url)
+        name = strategy.name if isinstance(strategy, StrategyOfEnvironment) else kind.name if kind else None
+        named = [server.kind for server in servers() if server.name == name]
+        return named[0] if named else kinds.added(_("A cache that this app's operator added: {name}."), f"{scheme}://")
+    langchain = strategy.langchain or ""
+    theirs = {
+        kinds.LANGCHAIN_MEMORY: kinds.langchain_memory,
+        kinds.LANGCHAIN_SQLITE: kinds.langchain_sqlite,
+    }.get(langchain)
+    return theirs() if theirs else kinds.added_langchain(langchain, survives_restart=strategy.survives_restart)
 
 
 def _in_words() -> None:
@@ -126,9 +152,9 @@ def _servers() -> None:
     heading(_("What servers add"), "servers")
     prose(
         _(
-            "The strategies above belong to one machine. A cache on a server is shared by many: what one of them "
-            "asked, all others have. The price is a way over the network for each lookup, and a server that somebody "
-            "runs."
+            "Memory, SQLite and JSON files belong to one machine. A cache on a server is shared by many: what one of "
+            "them asked, all others have. The price is a way over the network for each lookup, and a server that "
+            "somebody runs."
         )
     )
     missing = [server.title for server in servers() if not server.available]
@@ -140,16 +166,42 @@ def _servers() -> None:
             icon=":material/schedule:",
         )
     table(
-        [_("Server"), _("In this version"), _("What it adds"), _("Limits"), _("Choose it when")],
+        [_("Server"), _("What it is"), _("Choose it when"), _("What it costs"), _("A crash may lose")],
         [
-            [
-                server.title,
-                f":material/check: {_('Available')}" if server.available else _("Not yet"),
-                server.adds,
-                server.limits,
-                server.choose,
-            ]
+            [server.title, server.kind.what, server.kind.choose, server.kind.limits, server.may_lose]
             for server in servers()
         ],
-        alt=_("What each server adds, and whether this version has it"),
+        alt=_("The servers: what each is, when to choose it, what it costs and what a crash may lose"),
     )
+    prose(
+        _(
+            "A server can be down, or too far away. Then a lookup fails within its `timeout`, a second by default, the "
+            "model is asked as if there were no cache, and its answer is not kept. After some failures in a row the "
+            "server is left alone for a while, so that requests do not wait for it; the Playground says so, and finds "
+            "out by itself when it is back. The section Health shows how each of them is now."
+        )
+    )
+    for server in servers():
+        subheading(server.title)
+        prose(server.in_words)
+        detail(server.exactly)
+        if server.name == "redis":
+            _redis_persistence()
+
+
+def _redis_persistence() -> None:
+    table(
+        [_("Persistence of Redis"), _("Its settings"), _("A crash may lose")],
+        [
+            [_("None"), '`save ""`, `appendonly no`', words.durability("nothing")],
+            [_("Snapshots (RDB)"), "`save 3600 1`, `appendonly no`", words.durability("snapshots")],
+            [
+                _("Log, synced every second"),
+                "`appendonly yes`, `appendfsync everysec`",
+                words.durability("every_second"),
+            ],
+            [_("Log, synced always"), "`appendonly yes`, `appendfsync always`", words.durability("every_write")],
+        ],
+        alt=_("What a crash of Redis may lose, by its persistence"),
+    )
+    detail(_("The health panel reads these settings from the server itself, where it may."))

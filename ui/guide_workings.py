@@ -189,6 +189,13 @@ def _durability() -> None:
         ],
         alt=_("What survives a restart, a kill, a power cut and a full disk, by strategy"),
     )
+    prose(
+        _(
+            "A server is another process, mostly on another machine: the end of this app takes nothing from it. What a "
+            "crash of the server itself may lose is a matter of its settings; the section Strategies says what is "
+            "usual, and the section Health what the server says."
+        )
+    )
     detail(
         _(
             "Killed means even by `kill -9`. Only how often and when answers were last used may then be lost: that is "
@@ -202,8 +209,8 @@ def _sharing() -> None:
     prose(
         _(
             "What one has asked, all who share the cache have. Memory is shared within one process, SQLite and JSON "
-            "files by all programs of the machine that name the same file or folder. When several store the same "
-            "answer at once, it ends as one whole answer."
+            "files by all programs of the machine that name the same file or folder, and a server by all machines that "
+            "reach it. When several store the same answer at once, it ends as one whole answer."
         ),
         _(
             "When several who share a cache ask this app the same at the same moment, and the cache has no answer yet, "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.numbers import get_decimal_symbol, get_group_symbol
 
@@ -51,6 +54,23 @@ def money(usd: float | None) -> str:
     if usd == 0 or abs(usd) >= 1:
         return f"US$ {_localized(f'{usd:,.2f}')}"
     return f"US$ {decimal(usd, 2)}"
+
+
+def size(number_of_bytes: int) -> str:
+    """An amount of data with its best unit: 712 B, 3.42 kB, 1.05 MB."""
+    for unit, unit_bytes in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number_of_bytes >= unit_bytes * 0.9995:
+            return f"{decimal(number_of_bytes / unit_bytes)} {unit}"
+    return f"{count(number_of_bytes)} B"
+
+
+def moment(unix_s: float, timezone: str | None) -> str:
+    """A time of day with its date in a time zone of the browser, UTC where that is not known: 2026-11-24 21:45:08."""
+    zone: tzinfo = UTC
+    if timezone:
+        with contextlib.suppress(ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo(timezone)
+    return f"{datetime.fromtimestamp(unix_s, zone):%Y-%m-%d %H:%M:%S}"
 
 
 def ratio(part: int, whole: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from lab.environment import with_servers
 from lab.laboratory import SHARED_SCOPE, Laboratory
 from lab.settings import config_path, load_settings
 
@@ -46,7 +47,7 @@ def scope() -> str:
 
 @st.cache_resource(show_spinner=False, max_entries=1)
 def _laboratory(path: Path, changed_at: int | None) -> Laboratory:  # noqa: ARG001  # part of the cache's key
-    return Laboratory(load_settings(path), _secrets())
+    return Laboratory(with_servers(load_settings(path)), _secrets())
 
 
 def _changed_at(path: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cache_backends import Durability
 from lab.explain import Explanation
 from lab.laboratory import Laboratory
 from lab.measurement import RETRY_HELPS, FailureKind, Measurement, WhyNotStored
@@ -23,7 +24,14 @@ STRATEGY_ICONS = {
     "memory": ":material/memory:",
     "sqlite": ":material/database:",
     "json": ":material/description:",
+    **dict.fromkeys(("redis", "postgresql", "mysql", "mongodb"), ":material/dns:"),
 }
+SERVER_ICON = ":material/dns:"
+OTHER_ICON = ":material/link:"
+PRODUCTS = {"redis": "Redis", "postgresql": "PostgreSQL", "mysql": "MySQL", "mongodb": "MongoDB"}
+"""What strategies of these names lie on: names that are the same in all languages."""
+PRODUCTS_BY_SCHEME = {"redis+cluster": "Redis Cluster", "rediss+cluster": "Redis Cluster", "mariadb": "MariaDB"}
+"""Where the URL says it more exactly."""
 
 
 def outcome(name: str) -> str:
@@ -48,8 +56,16 @@ def strategy(laboratory: Laboratory, name: str) -> str:
         "json": _("JSON files"),
         "langchain-memory": _("LangChain's memory"),
         "langchain-sqlite": _("LangChain's SQLite"),
+        **PRODUCTS,
     }
+    if name in PRODUCTS:
+        known[name] = PRODUCTS_BY_SCHEME.get(laboratory.strategies.scheme(name) or "", known[name])
     return laboratory.strategies.title(name) or known.get(name, name)
+
+
+def strategy_icon(laboratory: Laboratory, name: str) -> str:
+    """A strategy's icon."""
+    return STRATEGY_ICONS.get(name) or (SERVER_ICON if laboratory.strategies.is_server(name) else OTHER_ICON)
 
 
 def model(laboratory: Laboratory, model_id: str) -> str:
@@ -76,7 +92,7 @@ def why(measurement: Measurement, explanation: Explanation) -> str:
         "emptied_by_restart": _("Memory was emptied by the restart {since}: the model had to answer again."),
         "removed_since": _("It was in the cache {since} and has been removed since: the model had to answer again."),
         "damaged": _("The stored answer was damaged and has been set aside: the model had to answer again."),
-        "cache_failed": _("The cache failed, so the model was asked all the same."),
+        "cache_failed": _("The cache could not be asked, so the model answered all the same."),
         "no_cache": _("No cache is in use: every request goes to the model."),
         "bypassed": _("The cache was bypassed: neither asked nor filled."),
         "model_failed": _("There is no answer, and nothing was stored."),
@@ -84,6 +100,8 @@ def why(measurement: Measurement, explanation: Explanation) -> str:
     }[explanation.reason].format(since=since)
     if explanation.reason == "found" and explanation.ago_s is None:
         sentence = _("Found in the cache: the model was not asked.")
+    if explanation.reason == "cache_failed" and measurement.not_stored == "error":
+        return _("The cache could not be asked: the model answered all the same, and its answer was not kept.")
     refusal = not_stored(measurement.not_stored) if measurement.failure is None else None
     return f"{sentence} {refusal}" if refusal else sentence
 
@@ -99,6 +117,19 @@ def not_stored(reason: WhyNotStored | None) -> str | None:
         "too_large": _("It was not stored, because it is larger than all that the cache may hold."),
         "error": _("It could not be stored."),
     }.get(reason or "")
+
+
+def durability(kind: Durability) -> str:
+    """What a crash of what keeps a store may lose."""
+    return {
+        "process": _("The end of this program loses everything."),
+        "disk": _("A crash loses nothing; a power cut may lose the last moments."),
+        "every_write": _("A crash loses nothing that was stored."),
+        "every_second": _("A crash may lose the last second."),
+        "snapshots": _("A crash loses everything since the last snapshot."),
+        "nothing": _("A crash or restart of the server loses everything."),
+        "unknown": _("What a crash may lose is not known: the server does not say."),
+    }[kind]
 
 
 def failure(kind: FailureKind) -> str:

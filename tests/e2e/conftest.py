@@ -21,6 +21,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
+from lab.server_urls import SERVER_KINDS
 from tests.e2e.app_page import TRACK_RUNS, start_record
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +141,8 @@ class AppServer:
         own_data = any(line.startswith("data_dir:") for line in self.config.splitlines())
         config_file = self.folder / "config.yaml"
         config_file.write_text(self.config if own_data else f"data_dir: {self.data_dir}\n{self.config}")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "STREAMLIT_"))}
+        others = ("OPENAI_", "STREAMLIT_", *(kind.variable for kind in SERVER_KINDS))
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(others)}
         env = inherited | {
             "HOME": str(home),  # neither a person's Streamlit settings nor their keys
             "LLM_CACHE_LAB_CONFIG": str(config_file),

@@ -37,7 +37,7 @@ SUBJECTS = (
     Subject("playground", "/", asks=True),
     *(
         Subject(f"guide-{section}", f"/guide?guide_section={section}")
-        for section in ("strategies", "workings", "numbers", "code", "data")
+        for section in ("strategies", "workings", "numbers", "code", "data", "health")
     ),
 )
 THEMES = ("light", "dark")

@@ -18,8 +18,10 @@ from lab.ask import ask
 from lab.measurement import Measurement
 from lab.models import Model
 from lab.prices import Prices
+from lab.server_urls import secrets_of
 from lab.strategies import NO_CACHE, Strategies, Strategy
 from tests.lab.building import CACHES, LANGCHAINS, OURS, SAGAN, Counting, ToldChat, as_model, simulated
+from tests.lab.made_up_server import MadeUpServer
 
 NAMESPACE = "shared:simulated"
 
@@ -208,6 +210,17 @@ def test_what_a_failing_cache_says_is_shown_without_its_password() -> None:
         assert asked.detail is not None
         assert "no route" in asked.detail
         assert "hunter2" not in asked.detail
+
+
+def test_what_a_server_says_is_shown_without_the_password_of_its_strategy() -> None:
+    server = MadeUpServer()
+    server.down = "AUTH p@ssword failed"
+    strategy = Strategy("far", server.open("redis://h", {}), "a", secrets_of("redis://:p%40ssword@h"))
+    measured = ask(simulated(), strategy, SAGAN)
+    assert (measured.outcome, measured.not_stored, measured.detail) == ("error", "error", "AUTH [redacted] failed")
+    assert measured.answer
+    assert "p@ssword" not in repr(strategy)
+    assert "p%40ssword" not in repr(strategy)
 
 
 @pytest.mark.parametrize("junk", [["text"], [None], [Generation(text="fine"), 7], ("tuple",), "text", 0, {"a": 1}])

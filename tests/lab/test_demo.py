@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from cache_backends import CacheBackend, CacheUnavailableError
-from lab.demo import DEMO_STRATEGIES, DemoStep, play, start_demo
+from lab.demo import DEMO_TTL_S, DemoStep, demo_strategies, play, start_demo
 from lab.jobs import Job
 from lab.laboratory import Laboratory, PromptError, Request
 from lab.settings import StrategySettings
-from tests.lab.building import SAGAN, endpoint, quick_settings
+from tests.lab.building import SAGAN, Clock, endpoint, quick_settings
+from tests.lab.made_up_server import MadeUpServer
 from tests.openai_server import OpenAIServer
 
 REQUEST = Request(prompt=SAGAN, strategy="memory", model_id="simulated")
@@ -40,7 +41,7 @@ WHOLE = [
 def leftovers(laboratory: Laboratory) -> list[str]:
     """Namespaces of any demo that still hold something."""
     found = []
-    for name in DEMO_STRATEGIES:
+    for name in demo_strategies(laboratory):
         cache = laboratory.strategies.get(name, "check").cache
         assert isinstance(cache, CacheBackend)
         found += [namespace for namespace in cache.namespaces() if namespace.startswith("demo-")]
@@ -68,19 +69,19 @@ def test_the_story_goes_the_same_way_every_time(laboratory: Laboratory) -> None:
 
 
 def test_what_visitors_have_stored_changes_nothing_and_stays(laboratory: Laboratory) -> None:
-    for name in DEMO_STRATEGIES:
+    for name in demo_strategies(laboratory):
         laboratory.answer(Request(prompt=SAGAN, strategy=name, model_id="simulated"))
     before = laboratory.history.totals("shared")
     assert story(played(laboratory)) == WHOLE
     assert laboratory.history.totals("shared") == before
-    for name in DEMO_STRATEGIES:
+    for name in demo_strategies(laboratory):
         asked = laboratory.answer(Request(prompt=SAGAN, strategy=name, model_id="simulated"))
         assert asked.measurement.outcome == "hit", name
 
 
 def test_answers_are_told_as_they_were(laboratory: Laboratory) -> None:
     measured = {(step.strategy, step.act): step.measurement for step in played(laboratory)}
-    for name in DEMO_STRATEGIES:
+    for name in demo_strategies(laboratory):
         first, again, after = (measured[name, act] for act in ("first", "again", "after_restart"))
         assert first is not None
         assert again is not None
@@ -152,7 +153,7 @@ def test_a_model_without_its_key_is_not_asked_over_and_over(laboratory: Laborato
     job: Job[DemoStep, list[DemoStep]] = Job()
     request = Request(prompt=SAGAN, strategy="memory", model_id="openai/gpt-4o-mini")
     steps = play(laboratory, request, job)
-    assert story(steps) == [(name, "first", "error") for name in DEMO_STRATEGIES]
+    assert story(steps) == [(name, "first", "error") for name in demo_strategies(laboratory)]
 
 
 def test_what_cannot_be_removed_is_logged_and_the_story_stands(
@@ -168,6 +169,36 @@ def test_what_cannot_be_removed_is_logged_and_the_story_stands(
     assert "the store is locked" in caplog.text
     assert len(removed) == 1
     assert [namespace.partition("-")[0] for namespace in leftovers(laboratory)] == ["demo"]
+
+
+def test_what_cannot_be_removed_is_over_after_an_hour(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr("cache_backends.SQLiteCache.clear", lambda self, **kwargs: None)
+    played(laboratory)
+    (namespace,) = leftovers(laboratory)
+    cache = laboratory.strategies.get("sqlite", namespace).cache
+    assert isinstance(cache, CacheBackend)
+    assert cache.stats().expired == 0
+    clock.advance(DEMO_TTL_S)
+    assert cache.stats().expired == cache.stats().entries == 1
+
+
+def test_it_is_played_on_servers_too_and_one_that_is_down_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = MadeUpServer().install(monkeypatch)
+    names = (("memory", "memory://"), ("redis", "redis://here"), ("far", "redis://here"), ("mysql", "mysql://there"))
+    down = MadeUpServer().install(monkeypatch, "mysql")
+    down.down = "out of reach"
+    strategies = [StrategySettings(name=name, url=url) for name, url in names]
+    laboratory = Laboratory(quick_settings(tmp_path, strategies=strategies))
+    assert demo_strategies(laboratory) == ["memory", "redis", "mysql"]
+    steps = played(laboratory)
+    assert [outcome for name, _, outcome in story(steps) if name == "redis"] == ["miss", "hit", None, "hit"]
+    assert [outcome for name, _, outcome in story(steps) if name == "mysql"] == ["error", "error", None, "error"]
+    assert all(step.measurement is None or step.measurement.answer for step in steps)
+    assert not server.entries.held
 
 
 def test_two_demos_at_once_do_not_disturb_each_other(laboratory: Laboratory) -> None:

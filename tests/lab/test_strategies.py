@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,22 @@ import pytest
 from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
-from cache_backends import CacheBackend, JSONFileCache, MemoryCache, SQLiteCache
+from cache_backends import CacheBackend, CacheConfigError, JSONFileCache, MemoryCache, SQLiteCache
+from cache_backends.urls import SERVERS
+from lab.reach import Standing
 from lab.settings import StrategySettings
 from lab.strategies import NO_CACHE, RETRY_AFTER_S, Strategies, StrategyUnavailableError
 from tests.lab import foreign_caches
 from tests.lab.building import CACHES, LANGCHAINS, OURS, Clock, quick_settings
+from tests.lab.made_up_server import LONG_S, MadeUpServer
 
 ANSWER = [Generation(text="An astronomer.")]
 HERE = "tests.lab.foreign_caches"
 
 
-def with_one(folder: Path, *, monotonic: Any = None, clock: Any = None, **values: Any) -> Strategies:
+def with_one(folder: Path, *, monotonic: Any = None, clock: Any = None, begin: Any = None, **values: Any) -> Strategies:
     """Strategies with a single one, called "one"."""
-    clocks = {"monotonic": monotonic, "clock": clock}
+    clocks = {"monotonic": monotonic, "clock": clock, "begin": begin}
     settings = quick_settings(folder, strategies=[StrategySettings(name="one", **values)])
     return Strategies(settings, **{name: given for name, given in clocks.items() if given is not None})
 
@@ -344,3 +348,154 @@ def test_two_strategies_may_share_a_store(tmp_path: Path) -> None:
     strategies = Strategies(settings)
     put(strategies, "long")
     assert found(strategies, "short")
+
+
+# Servers
+
+SERVER = "redis://:hunter2secret@cache:6379/0"
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """In place of a thread."""
+    work()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpServer]:
+    made = MadeUpServer().install(monkeypatch)
+    yield made
+    made.let_go()
+
+
+def test_a_strategy_on_a_server_is_ours_and_survives_a_restart(tmp_path: Path, server: MadeUpServer) -> None:
+    strategies = with_one(tmp_path, url=SERVER)
+    assert strategies.is_server("one")
+    assert strategies.is_ours("one")
+    assert strategies.survives_restart("one")
+    assert strategies.scheme("one") == "redis"
+    assert not any(strategies.is_server(name) for name in (NO_CACHE, "nobody"))
+    assert not server.asked.is_set()
+
+
+def test_only_servers_are_servers(strategies: Strategies) -> None:
+    assert not any(strategies.is_server(name) for name in strategies.names)
+    assert [strategies.scheme(name) for name in strategies.names] == [None, "memory", "sqlite", "json", None, None]
+
+
+def test_opening_a_strategy_whose_server_is_down_is_no_problem_and_asking_it_is(
+    tmp_path: Path, server: MadeUpServer
+) -> None:
+    server.down = f"{SERVER} does not answer"
+    strategies = with_one(tmp_path, url=SERVER, begin=at_once)
+    assert strategies.get("one", "a").cache is not None
+    assert strategies.standing("one").state == "unreachable"
+    assert strategies.problem("one") == "redis://:[redacted]@cache:6379/0 does not answer"
+
+
+def test_a_server_that_is_down_is_a_miss_with_its_reason_and_recovers(tmp_path: Path, server: MadeUpServer) -> None:
+    strategies = with_one(tmp_path, url=SERVER)
+    server.down = "down"
+    put(strategies, "one")
+    assert not found(strategies, "one")
+    server.down = None
+    put(strategies, "one")
+    assert found(strategies, "one")
+
+
+def test_asking_how_a_server_stands_waits_for_nobody(tmp_path: Path, server: MadeUpServer) -> None:
+    server.hangs.set()
+    strategies = with_one(tmp_path, url=SERVER)
+    problems: list[str | None] = []
+    looking = threading.Thread(target=lambda: problems.append(strategies.problem("one")))
+    looking.start()
+    looking.join(LONG_S / 2)
+    assert problems == [None]
+    assert server.asked.wait(LONG_S)
+
+
+def test_what_gives_no_answer_at_all_is_a_problem_too(tmp_path: Path, server: MadeUpServer) -> None:
+    clock = Clock()
+    strategies = with_one(tmp_path, url=SERVER, monotonic=clock, begin=lambda _: None)
+    assert strategies.problem("one") is None
+    clock.advance(60)
+    assert strategies.problem("one") == "It gives no answer."
+
+
+def test_a_restart_of_a_server_strategy_connects_anew_and_the_entries_are_there(
+    tmp_path: Path, server: MadeUpServer
+) -> None:
+    strategies = with_one(tmp_path, url=SERVER, begin=at_once)
+    put(strategies, "one")
+    strategies.restart("one", "a")
+    assert found(strategies, "one")
+    before, after = server.opened
+    assert before.state["closed"]
+    assert not after.state["closed"]
+
+
+def test_a_request_in_flight_keeps_its_connection_over_a_restart(tmp_path: Path, server: MadeUpServer) -> None:
+    strategies = with_one(tmp_path, url=SERVER, begin=at_once)
+    in_flight = strategies.get("one", "a").cache
+    assert in_flight is not None
+    strategies.restart("one", "a")
+    in_flight.update("prompt", "model", ANSWER)
+    assert found(strategies, "one")
+    assert server.opened[0].state == {"trouble": None, "closed": False, "flushed": 1}
+
+
+def test_a_restart_waits_for_no_server(tmp_path: Path, server: MadeUpServer) -> None:
+    strategies = with_one(tmp_path, url=SERVER)
+    held = strategies.get("one", "a").cache
+    server.hangs.set()
+    restarting = threading.Thread(target=strategies.restart, args=("one", "a"))
+    restarting.start()
+    restarting.join(LONG_S / 2)
+    assert not restarting.is_alive()
+    assert held is not None
+    assert server.asked.wait(LONG_S), "uses are written, in the background"
+
+
+def test_a_handle_apart_has_no_limits_and_is_none_of_the_requests(tmp_path: Path, server: MadeUpServer) -> None:
+    strategies = with_one(tmp_path, url=SERVER, options={"max_entries": 3, "max_bytes": 1000})
+    put(strategies, "one")
+    apart = strategies.apart("one")
+    assert isinstance(apart, CacheBackend)
+    assert (apart.max_entries, apart.max_bytes) == (None, None)
+    assert server.opened[0].max_entries == 3
+    assert apart is server.opened[1]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hunter2/secret@cache", "redis://:hunter2 secret@cache", "redis://:hunter2@secret@cache"]
+)
+def test_a_url_whose_password_is_not_written_as_it_should_is_listed_without_it(
+    url: str, tmp_path: Path, server: MadeUpServer
+) -> None:
+    problem = with_one(tmp_path, url=url).problem("one")
+    assert problem is not None
+    assert "%2F" in problem
+    assert not [part for part in ("hunter2", "secret") if part in problem]
+    assert server.opened == []
+
+
+def test_no_message_of_a_server_shows_its_password(
+    tmp_path: Path, server: MadeUpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.down = "AUTH hunter2secret refused"
+    strategies = with_one(tmp_path, url=SERVER, begin=at_once)
+    told = [strategies.problem("one"), repr(strategies.get("one", "a"))]
+    for call in (lambda: strategies.forget("one", "a", "ab" * 32), lambda: strategies.remove_namespace("one", "a")):
+        with pytest.raises(StrategyUnavailableError) as caught:
+            call()
+        told.append(str(caught.value))
+    assert not [text for text in told if text is None or "hunter2secret" in text]
+
+
+def test_a_driver_that_is_not_installed_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_driver(url: str, options: dict[str, Any]) -> CacheBackend:
+        raise CacheConfigError("redis is not installed, which this cache needs.")
+
+    monkeypatch.setitem(SERVERS, "redis", without_driver)
+    assert with_one(tmp_path, url=SERVER).standing("one") == Standing(
+        "unusable", "redis is not installed, which this cache needs."
+    )

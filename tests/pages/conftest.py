@@ -10,6 +10,7 @@ import pytest
 import streamlit as st
 from streamlit.logger import set_log_level
 
+from lab.server_urls import SERVER_KINDS
 from lab.settings import CONFIG_VARIABLE
 from tests.pages.visitor import Visitor
 
@@ -45,6 +46,8 @@ def _settings_of_its_own(configure: Configure, monkeypatch: pytest.MonkeyPatch) 
     """No test reads the settings, keys or stores of the person who runs it."""
     for name in [name for name in os.environ if name.startswith("OPENAI_")]:
         monkeypatch.delenv(name)
+    for kind in SERVER_KINDS:
+        monkeypatch.delenv(kind.variable, raising=False)
     set_log_level("ERROR")  # it warns of every access from outside a server
     configure("")
     yield

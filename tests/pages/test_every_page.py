@@ -36,13 +36,15 @@ def lines(visitor: Visitor) -> set[str]:
     return {line.strip("#* ") for line in shown}
 
 
-@pytest.mark.parametrize("section", [None, "strategies", "workings", "numbers", "code", "data"])
+@pytest.mark.parametrize("section", [None, "strategies", "workings", "numbers", "code", "data", "health"])
 def test_nothing_stays_english_on_a_portuguese_page(visit: Visit, section: str | None) -> None:
     visitor = visit(locale="pt-BR")
     if section is None:
         visitor.ask("Quem foi Carl Sagan?").click("ask_again").click("restart").click("guided_demo")
     else:
         visitor.go("guide").choose(guide_section=section)
+    if section == "health":
+        visitor.click("health_check")
     translations = _translations("pt-BR")
     shown = lines(visitor.assert_sound()) - {"", *SAMPLES["en"]}  # the samples are offered in both languages
     english = sorted(line for line in shown if translations.gettext(line) != line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -11,15 +12,18 @@ import pytest
 from langchain_core.globals import set_llm_cache
 
 from cache_backends import Outcome, open_cache
-from cache_backends.urls import OPTIONS, SCHEMES
+from cache_backends.options import OPTIONS
+from cache_backends.servers.server_cache import OWN_OPTIONS
+from cache_backends.urls import EMBEDDED, SCHEMES, SERVERS
+from lab.server_urls import kind_of_server
 from lab.settings import load_settings
 from tests.openai_server import OpenAIServer
 from tests.pages.visitor import Visitor
 from ui.guide_code import EMBEDDED_URLS
-from ui.guide_kinds import servers
+from ui.guide_servers import Server, servers
 from ui.guide_snippets import snippets
 
-SECTIONS = ("strategies", "workings", "numbers", "code", "data")
+SECTIONS = ("strategies", "workings", "numbers", "code", "data", "health")
 PIECES = [snippet.name for snippet in snippets("memory://")]
 
 Visit = Callable[..., Visitor]
@@ -123,29 +127,94 @@ def test_the_default_strategies_are_each_described_in_their_own_words(read: Call
         assert descriptions.is_unique
 
 
-def test_servers_that_this_version_lacks_are_said_to_come_later(read: Callable[..., Visitor]) -> None:
-    guide = read("strategies")
-    table = tables(guide)[-1]
-    missing = [server.title for server in servers() if not any(scheme in SCHEMES for scheme in server.schemes)]
-    said = [notice.value for notice in guide.at.info if "Not available yet" in notice.value]
-    assert [title for title in missing if not any(title in notice for notice in said)] == []
-    assert list(table["In this version"].str.contains("Available")) == [server.available for server in servers()]
-
-
-def test_a_server_that_is_available_is_said_to_be_and_can_be_taken_home(
+def test_servers_that_this_version_lacks_are_said_to_come_later(
     read: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SCHEMES, "redis", SCHEMES["memory"])
+    for scheme in ("mysql", "mariadb"):
+        monkeypatch.delitem(SERVERS, scheme, raising=False)
     guide = read("strategies")
-    assert "Available" in tables(guide)[-1]["In this version"].iloc[0]
-    assert "Redis" not in "".join(notice.value for notice in guide.at.info)
-    assert 'open_cache("redis://' in programs(read("code", guide_strategy="redis"))[0]
+    missing = [server.title for server in servers() if not any(scheme in SERVERS for scheme in server.schemes)]
+    (said,) = [notice.value for notice in guide.at.info if "Not available yet" in notice.value]
+    assert "MySQL or MariaDB" in missing
+    assert [title for title in missing if title not in said] == []
+    assert not [server.title for server in servers() if server.available and server.title in said]
+
+
+def table_of_servers(guide: Visitor) -> pd.DataFrame:
+    """The table that compares the servers."""
+    (table,) = (each for each in tables(guide) if "What it costs" in each.columns)
+    return table
+
+
+def test_every_server_is_described_in_words_of_its_own(read: Callable[..., Visitor]) -> None:
+    guide = read("strategies")
+    table = table_of_servers(guide)
+    assert [title.strip("*") for title in table.iloc[:, 0]] == [server.title for server in servers()]
+    assert table.iloc[:, 1:].agg(" ".join, axis=1).is_unique
+    subheadings = [shown.value for shown in guide.at.markdown]
+    assert [server.title for server in servers() if f"#### {server.title}" not in subheadings] == []
+
+
+def test_the_guide_says_what_a_crash_of_redis_may_lose_by_its_persistence(read: Callable[..., Visitor]) -> None:
+    (table,) = (each for each in tables(read("strategies")) if "Its settings" in each.columns)
+    lost = dict(zip(table.iloc[:, 0].str.strip("*"), table.iloc[:, 2], strict=True))
+    assert lost == {
+        "None": "A crash or restart of the server loses everything.",
+        "Snapshots (RDB)": "A crash loses everything since the last snapshot.",
+        "Log, synced every second": "A crash may lose the last second.",
+        "Log, synced always": "A crash loses nothing that was stored.",
+    }
+
+
+@pytest.mark.parametrize("locale", ["en-US", "pt-BR"])
+def test_the_guide_says_that_no_real_mongodb_was_measured(read: Callable[..., Visitor], locale: str) -> None:
+    assert "nx-27017" in read("strategies", locale=locale).text
+
+
+@pytest.mark.parametrize("server", servers(), ids=lambda server: server.name)
+def test_a_server_that_is_available_can_be_taken_home(
+    read: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setitem(SERVERS, server.schemes[0], lambda url, options: open_cache("memory://"))
+    guide = read("code", guide_strategy=server.name)
+    assert f'open_cache("{server.example_url}")' in programs(guide)[0]
+    assert f'pip install ".[{server.extra}]" langchain-openai' in [shown.value for shown in guide.at.code]
+    assert server.title in guide.everything
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert {server.extra for server in servers()} == {*project["optional-dependencies"]} - {"all"}
 
 
 def test_every_scheme_that_opens_is_described() -> None:
-    described = {url.partition(":")[0] for url in EMBEDDED_URLS.values()}
-    described |= {scheme for server in servers() for scheme in server.schemes}
-    assert SCHEMES.keys() - described == set()
+    described = {scheme for server in servers() for scheme in server.schemes}
+    assert {url.partition(":")[0] for url in EMBEDDED_URLS.values()} == EMBEDDED.keys()
+    assert SCHEMES[len(EMBEDDED) :] == tuple(SERVERS)
+    assert SERVERS.keys() - described == set()
+
+
+@pytest.mark.parametrize(
+    ("url", "title", "what"),
+    [
+        ("redis://cache", "Redis", "memory of a Redis server"),
+        ("rediss+cluster://cache", "Redis Cluster", "memory of a Redis server"),
+        ("postgresql://db/x", "PostgreSQL", "tables of a PostgreSQL database"),
+        ("mysql://db/x", "MySQL", "tables of a MySQL or MariaDB database"),
+        ("mariadb://db/x", "MariaDB", "tables of a MySQL or MariaDB database"),
+        ("mongodb+srv://db/x", "MongoDB", "documents in a collection"),
+    ],
+)
+def test_a_server_of_the_settings_has_its_title_and_its_words(
+    configure: Configure, read: Callable[..., Visitor], url: str, title: str, what: str
+) -> None:
+    kind = kind_of_server(url)
+    assert kind is not None
+    configure(f"strategies:\n- {{name: {kind.name}, url: '{url}'}}\n- {{name: far, url: '{url}'}}\n")
+    glance = tables(read("strategies"))[0]
+    assert glance.iloc[1, 0].endswith(f" {title}**")
+    assert glance.iloc[2, 0].endswith(" far**")
+    assert what in glance.iloc[1, 1] == glance.iloc[2, 1]
 
 
 @pytest.mark.parametrize("locale", ["en-US", "pt-BR"])
@@ -196,8 +265,9 @@ def test_the_program_asks_the_model_once_and_a_new_process_not_at_all(openai: Op
 
 
 def test_every_option_of_open_cache_is_explained(read: Callable[..., Visitor]) -> None:
-    options = tables(read("code"))[-1]
-    assert list(options.iloc[:, 0]) == [f"**`{option}`**" for option in OPTIONS]
+    of_all, of_servers = tables(read("code"))
+    assert list(of_all.iloc[:, 0]) == [f"**`{option}`**" for option in OPTIONS]
+    assert list(of_servers.iloc[:, 0]) == [f"**`{option}`**" for option in OWN_OPTIONS]
 
 
 def test_every_outcome_of_a_lookup_is_explained(read: Callable[..., Visitor]) -> None:
@@ -228,8 +298,12 @@ def test_the_guide_tells_where_the_data_lies(read: Callable[..., Visitor], data_
     assert "500 characters" in table.iloc[0, 2]
 
 
-def test_a_password_in_a_strategys_address_is_not_shown(configure: Configure, read: Callable[..., Visitor]) -> None:
-    configure("strategies:\n- {name: far, url: 'carrier-pigeon://keeper:s3cret@roof/1?token=abc123'}\n")
+@pytest.mark.parametrize("scheme", ["carrier-pigeon", "redis", "postgresql"])
+@pytest.mark.parametrize("password", ["s3cret", "s3cret/and#more", "[s3cret"])
+def test_a_password_in_a_strategys_address_is_not_shown(
+    configure: Configure, read: Callable[..., Visitor], scheme: str, password: str
+) -> None:
+    configure(f"strategies:\n- {{name: far, url: '{scheme}://keeper:{password}@roof/1?token=abc123'}}\n")
     for section in SECTIONS:
         shown = read(section).everything
         assert "s3cret" not in shown

@@ -151,7 +151,9 @@ def test_the_guided_demo_says_why_it_could_not_be_played_whole(
     data_dir.write_text("")
     configure()
     visitor = visit().click("guided_demo")
-    assert "The demo could not be played whole: The store of this strategy can't be opened." in visitor.text
+    assert (
+        "could not be played whole on SQLite, JSON files: The store of this strategy can't be opened." in visitor.text
+    )
     visitor.assert_sound()
 
 

@@ -74,9 +74,10 @@ class Visitor:
         return self.at.get_by_key(key)
 
     def wait(self) -> Self:
-        """Wait for the request or demo in work, and show what came of it."""
+        """Wait for the request, demo or check in work, and show what came of it."""
         state = self.at.session_state["asking"]
-        for job in (state.job, state.demo):
+        checking = self.at.session_state["health"].job if "health" in self.at.session_state else None
+        for job in (state.job, state.demo, checking):
             if job is not None and not job.finished:
                 assert job.wait(PATIENCE_S), "the job did not end"
         return self.look()

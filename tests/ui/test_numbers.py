@@ -172,3 +172,38 @@ def test_times_claim_no_more_than_three_digits(code: str, factor: float) -> None
     assert re.fullmatch(r"[\d.,]+×", shown)
     assert len(str(int(value(shown, code) * 1000)).rstrip("0")) <= 3
     assert math.isclose(value(shown, code), factor, rel_tol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("number_of_bytes", "shown"),
+    [
+        (0, "0 B"),
+        (712, "712 B"),
+        (999, "999 B"),
+        (1_000, "1.00 kB"),
+        (3_421, "3.42 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (1_048_576, "1.05 MB"),
+        (12_345_678_901, "12.3 GB"),
+        (10**15, "1,000,000 GB"),
+    ],
+)
+def test_an_amount_of_data_has_its_best_unit(code: str, number_of_bytes: int, shown: str) -> None:
+    assert in_english(numbers.size(number_of_bytes), code) == shown
+
+
+@pytest.mark.parametrize(
+    ("timezone", "shown"),
+    [
+        ("America/Sao_Paulo", "2026-11-24 18:45:08"),
+        ("Asia/Kathmandu", "2026-11-25 03:30:08"),
+        ("UTC", "2026-11-24 21:45:08"),
+        (None, "2026-11-24 21:45:08"),
+        ("", "2026-11-24 21:45:08"),
+        ("Nowhere/Land", "2026-11-24 21:45:08"),
+        ("../etc/passwd", "2026-11-24 21:45:08"),
+    ],
+)
+def test_a_moment_is_told_in_the_time_of_the_browser(timezone: str | None, shown: str) -> None:
+    assert numbers.moment(1_795_556_708.9, timezone) == shown

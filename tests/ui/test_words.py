@@ -9,14 +9,16 @@ from typing import get_args
 
 import pytest
 
-from cache_backends import Refusal
+from cache_backends import Durability, Refusal
 from lab.demo import DemoAct
 from lab.explain import Explanation, Reason
+from lab.health import Trial
 from lab.laboratory import Laboratory, PromptError
 from lab.measurement import RETRY_HELPS, FailureKind, RequestOutcome, WhyNotStored
 from tests.lab.building import measurement, quick_settings
 from ui import words
 from ui.demo_view import _act
+from ui.health_view import _trial_in_words
 
 OF_NO_INTEREST = {"no_answer", "bypass", "hit", "shared", "no_cache"}
 """Reasons for storing nothing that the outcome says already."""
@@ -90,6 +92,51 @@ def test_every_refusal_of_a_cache_has_words(code: str) -> None:
 def test_a_failed_request_is_not_blamed_on_what_was_not_stored(code: str) -> None:
     failed = measurement(failure="timeout", stored=False, not_stored="error")
     assert words.why(failed, Explanation("model_failed")) == words.why(measurement(), Explanation("model_failed"))
+
+
+@pytest.mark.parametrize("kind", get_args(Durability))
+def test_what_a_crash_may_lose_is_a_sentence_of_its_own(code: str, kind: Durability) -> None:
+    assert is_sentence(words.durability(kind))
+    assert len({words.durability(each) for each in get_args(Durability)}) == len(get_args(Durability))
+
+
+def test_a_server_that_keeps_nothing_is_said_to_lose_everything(code: str) -> None:
+    everything = {"en": "A crash or restart of the server loses everything.", "pt-BR": "Uma queda ou um reinício"}[code]
+    assert words.durability("nothing").startswith(everything)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_cache_that_could_not_be_asked_is_told_with_what_became_of_the_answer(code: str, stored: bool) -> None:
+    measured = measurement(outcome="error", stored=stored, not_stored=None if stored else "error")
+    sentence = words.why(measured, Explanation("cache_failed"))
+    assert is_sentence(sentence)
+    kept = {"en": "its answer was not kept", "pt-BR": "a resposta não foi guardada"}[code]
+    assert (kept in sentence) is not stored
+
+
+@pytest.mark.parametrize("trial", get_args(Trial))
+def test_the_end_of_a_trial_has_words(code: str, trial: Trial) -> None:
+    assert re.fullmatch(r"[A-ZÀ-Ú][^.{}]+", _trial_in_words(trial))
+    assert len({_trial_in_words(each) for each in get_args(Trial)}) == len(get_args(Trial))
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "title"),
+    [
+        ("redis", "redis://h", "Redis"),
+        ("redis", "rediss://h", "Redis"),
+        ("redis", "redis+cluster://h", "Redis Cluster"),
+        ("postgresql", "postgresql://h/d", "PostgreSQL"),
+        ("mysql", "mysql://h/d", "MySQL"),
+        ("mysql", "MariaDB://h/d", "MariaDB"),
+        ("mongodb", "mongodb+srv://h/d", "MongoDB"),
+        ("far", "redis://h", "far"),
+    ],
+)
+def test_a_server_is_called_by_its_product(code: str, tmp_path: Path, name: str, url: str, title: str) -> None:
+    laboratory = Laboratory(quick_settings(tmp_path, strategies=[{"name": name, "url": url}]))
+    assert words.strategy(laboratory, name) == title
+    assert words.strategy_icon(laboratory, name) == ":material/dns:"
 
 
 @pytest.mark.parametrize("act", get_args(DemoAct))
