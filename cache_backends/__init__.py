@@ -39,11 +39,12 @@ from cache_backends.sqlite import SQLiteCache
 from cache_backends.urls import open_cache
 
 if TYPE_CHECKING:
+    from cache_backends.servers.mongodb import MongoDBCache
     from cache_backends.servers.mysql import MySQLCache
     from cache_backends.servers.postgres import PostgresCache
     from cache_backends.servers.redis import RedisCache
 
-_SERVERS = {"MySQLCache": "mysql", "PostgresCache": "postgres", "RedisCache": "redis"}
+_SERVERS = {"MongoDBCache": "mongodb", "MySQLCache": "mysql", "PostgresCache": "postgres", "RedisCache": "redis"}
 """Classes whose driver is imported when somebody names them."""
 
 
@@ -69,6 +70,7 @@ __all__ = [
     "JSONFileCache",
     "Lookup",
     "MemoryCache",
+    "MongoDBCache",
     "MySQLCache",
     "Observed",
     "OneRequest",

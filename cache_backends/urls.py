@@ -54,6 +54,12 @@ def _mysql(url: str, options: dict[str, Any]) -> CacheBackend:
     return MySQLCache(url, **options)
 
 
+def _mongodb(url: str, options: dict[str, Any]) -> CacheBackend:
+    with _driver("mongodb"):
+        from cache_backends.servers.mongodb import MongoDBCache
+    return MongoDBCache(url, **options)
+
+
 EMBEDDED: dict[str, Callable[[SplitResult, dict[str, Any]], CacheBackend]] = {
     "memory": _memory,
     "sqlite": _sqlite,
@@ -67,6 +73,8 @@ SERVERS: dict[str, Callable[[str, dict[str, Any]], CacheBackend]] = {
     "postgresql": _postgres,
     "mysql": _mysql,
     "mariadb": _mysql,
+    "mongodb": _mongodb,
+    "mongodb+srv": _mongodb,
 }
 """Adding a backend is one file, and one line in one of these. A server's class reads the query string itself."""
 SCHEMES = (*EMBEDDED, *SERVERS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.available import available
-from tests.servers.shared import shared_mariadb, shared_postgres, shared_redis, shared_redis_cluster
+from tests.servers.shared import shared_mariadb, shared_mongodb, shared_postgres, shared_redis, shared_redis_cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ BACKENDS = (
     Backend("memory", lambda _: "memory://", persistent=False),
     Backend("sqlite", lambda folder: f"sqlite:///{folder}/store/cache.db"),
     Backend("json", lambda folder: f"json:///{folder}/store"),
+    Backend("mongodb", lambda folder: available(shared_mongodb).url(prefix=own_prefix(folder)), is_server=True),
     Backend("redis", lambda folder: available(shared_redis).url(prefix=own_prefix(folder)), is_server=True),
     Backend(
         "redis-cluster", lambda folder: available(shared_redis_cluster).url(prefix=own_prefix(folder)), is_server=True

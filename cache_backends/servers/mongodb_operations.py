@@ -1,0 +1,154 @@
+"""What a cache does with MongoDB's collections for people and for upkeep: one function for what is done in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pymongo
+
+from cache_backends.browse import Query
+from cache_backends.errors import CorruptEntryError
+from cache_backends.fresh_objects import generations_from
+from cache_backends.records import StoreStats
+from cache_backends.servers.mongodb_documents import SHOWN, Document, found_in, remove_at
+from cache_backends.servers.mongodb_queries import Condition, over, parts_of_page
+from cache_backends.servers.mongodb_store import Collections
+
+DAMAGED_KEPT = 100
+TRIES = 3
+"""How often a change begins anew that others have crossed."""
+
+
+def move_if_damaged(collections: Collections, where: Condition, digest: bytes, now: float) -> None:
+    """Move an entry to the damaged ones, unless somebody has stored a new answer meanwhile."""
+    read = collections.counted.find_one(where)
+    if read is None:
+        return
+    try:
+        generations_from(found_in(digest, read).answers)
+    except CorruptEntryError:
+        kept = {"found_at": now, **{name: read.get(name) for name in ("namespace", "key", "value")}}
+    else:
+        return
+    collections.damaged.update_one(where, {"$set": kept}, upsert=True)
+    collections.counted.delete_one(where | {"revision": {"$eq": read.get("revision")}})
+    for oldest in collections.damaged.find({}, {"found_at": 1}, sort=[("found_at", -1)], skip=DAMAGED_KEPT, limit=1):
+        collections.damaged.delete_many({"found_at": {"$lte": oldest["found_at"]}})
+
+
+def set_expiry(collections: Collections, where: Condition, expires_at: float | None, removal: datetime | None) -> bool:
+    """Let an entry expire, and be removed unless it is pinned; whether it was there."""
+    for pinned in (False, True, False):  # again: it may have been let go in between
+        fields = {"expires_at": expires_at} | ({} if pinned else {"remove_at": removal})
+        if collections.counted.update_one(where | {"pinned": {"$eq": pinned}}, {"$set": fields}).matched_count:
+            return True
+    return False
+
+
+def pin(collections: Collections, where: Condition) -> bool:
+    """Keep an entry; whether it was there."""
+    return collections.counted.update_one(where, {"$set": {"pinned": True, "remove_at": None}}).matched_count > 0
+
+
+def let_go(collections: Collections, where: Condition, now: float) -> bool:
+    """Let an entry expire and be evicted again; whether it was there."""
+    for _ in range(TRIES):
+        read = collections.counted.find_one(where, {"created_at": 1, "expires_at": 1})
+        if read is None:
+            return False
+        created_at, expires_at = read.get("created_at", now), read.get("expires_at")
+        fields = {"pinned": False, "remove_at": remove_at(created_at, expires_at, now)}
+        as_read = {"expires_at": {"$eq": expires_at}}
+        if collections.counted.update_one(where | as_read, {"$set": fields}).matched_count:
+            return True
+    return False
+
+
+def with_texts(collections: Collections, found: Sequence[Document]) -> list[tuple[Document, str]]:
+    """Documents, each with the parameters that it refers to by number."""
+    numbers = list({read.get("llm_string") for read in found})
+    texts = {text["_id"]: text["content"] for text in collections.texts.find({"_id": {"$in": numbers}})}
+    return [(read, texts.get(read.get("llm_string"), "")) for read in found]
+
+
+def page(collections: Collections, query: Query, matches: Condition) -> tuple[list[Document], int]:
+    """The documents that follow the cursor, one more than a page where there are so many; and how many match in all."""
+    entries, wanted = collections.counted, query.limit + 1
+    total: int = entries.database.command("count", entries.name, query=matches)["n"]
+    found: list[Document] = []
+    for condition, order in parts_of_page(query, matches):
+        rest = wanted - len(found)
+        if rest:
+            found += entries.find(condition, SHOWN, sort=order, limit=rest, batch_size=rest)
+    return found, total
+
+
+def stats(collections: Collections, here: Condition, now: float) -> StoreStats:
+    """How much there is that meets a condition."""
+    entries = collections.counted
+    expired = entries.database.command("count", entries.name, query=here | over(now))["n"]
+    group = {
+        "_id": None,
+        "entries": {"$sum": 1},
+        "size_bytes": {"$sum": "$size_bytes"},
+        "oldest": {"$min": "$created_at"},
+        "newest": {"$max": "$created_at"},
+    }
+    for of_all in entries.aggregate([{"$match": here}, {"$group": group}]):
+        count, size_bytes = int(of_all["entries"]), int(of_all["size_bytes"])
+        return StoreStats(count, size_bytes, min(expired, count), of_all["oldest"], of_all["newest"])
+    return StoreStats(0, 0, 0, None, None)
+
+
+def namespaces(collections: Collections) -> list[str]:
+    """The namespaces that hold entries."""
+    numbers = collections.counted.distinct("namespace")
+    return [text["content"] for text in collections.texts.find({"_id": {"$in": numbers}})] if numbers else []
+
+
+def measured(collections: Collections) -> tuple[int, int]:
+    """Entries and bytes of all namespaces."""
+    group = {"_id": None, "entries": {"$sum": 1}, "size_bytes": {"$sum": "$size_bytes"}}
+    for of_all in collections.counted.aggregate([{"$group": group}]):
+        return int(of_all["entries"]), int(of_all["size_bytes"])
+    return 0, 0
+
+
+def least_recently_used(collections: Collections, most: int) -> list[Document]:
+    """Some entries of all namespaces that are not pinned, those first that were used longest ago."""
+    fields = {"last_used_at": 1, "size_bytes": 1}
+    order = [("last_used_at", 1), ("_id", 1)]
+    return list(collections.counted.find({"pinned": {"$eq": False}}, fields, sort=order, limit=most))
+
+
+def evict(collections: Collections, victims: Sequence[Document]) -> int:
+    """Remove entries that were neither used nor pinned since they were read; how many."""
+    unused = [{name: {"$eq": read[name]} for name in ("_id", "last_used_at")} for read in victims]
+    deletions = [pymongo.DeleteOne(where | {"pinned": {"$eq": False}}) for where in unused]
+    return collections.counted.bulk_write(deletions, ordered=False).deleted_count
+
+
+def remove(collections: Collections, condition: Condition) -> int:
+    """Remove what meets a condition; how many entries that were."""
+    return collections.counted.delete_many(condition).deleted_count
+
+
+def note_uses(collections: Collections, uses: Sequence[tuple[str, int, float]]) -> None:
+    """Add uses to entries that are still there: `_id`, how many, Unix time of the last."""
+    changes = [
+        pymongo.UpdateOne({"_id": place}, {"$inc": {"hits": count}, "$max": {"last_used_at": float(used_at)}})
+        for place, count, used_at in uses
+    ]
+    collections.counted.bulk_write(changes, ordered=False)
+
+
+def step(
+    collections: Collections, condition: Condition, fields: dict[str, int], after: str, end: str, most: int
+) -> list[Document]:
+    """Some documents with an `_id` from `after` up to `end` that meet a condition, in the order of their `_id`.
+
+    By bounds of the index: a condition on a range of `_id` makes the simplest servers read everything.
+    """
+    found = collections.counted.find(condition, fields, sort=[("_id", 1)], limit=most, batch_size=most)
+    return list(found.hint([("_id", 1)]).min([("_id", after)]).max([("_id", end)]))

@@ -1,0 +1,80 @@
+"""What a person asks to see, as MongoDB's queries.
+
+Only conditions on single fields, where there is a choice: an index, and the simplest server, can use those.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cache_backends.browse import Query
+
+Condition = dict[str, Any]
+Order = list[tuple[str, int]]
+
+BY_AGE: Order = [("namespace", 1), ("created_at", 1), ("key", 1)]
+"""The index that the usual order of a list goes by, with which a namespace is told from others."""
+
+LEAST_NUMBER = -sys.float_info.max
+"""No number is less: a value that is not less is a number."""
+LONGEST_PATTERN = 4_000
+"""Letters of one word that are looked for: MongoDB takes patterns of up to 32,764 bytes, of all words together."""
+
+
+def of_namespace(namespace_id: int) -> Condition:
+    """What entries of a namespace meet."""
+    return {"namespace": {"$eq": namespace_id}}
+
+
+def over(now: float) -> Condition:
+    """What entries meet whose time to live is over at the Unix time `now`."""
+    return {"pinned": {"$eq": False}, "expires_at": {"$lte": now}}
+
+
+def matching(query: Query, namespace_id: int, now: float) -> Condition:
+    """What entries must meet to match."""
+    conditions = of_namespace(namespace_id)
+    if query.model is not None:
+        conditions["model"] = {"$eq": query.model}
+    if query.state == "expired":
+        conditions |= over(now)
+    elif query.state == "live":
+        conditions["$nor"] = [over(now)]
+    if query.words:
+        conditions["words"] = {"$regex": _pattern(query.words)}
+    return conditions
+
+
+def parts_of_page(query: Query, matches: Condition) -> Iterator[tuple[Condition, Order]]:
+    """Queries that one after the other give the entries that follow the cursor, in order.
+
+    First those with the cursor's value and a key beyond its own, then those with values beyond, then those without.
+    """
+    column = query.order_by  # one of `EntryOrder`, which `Query` checked
+    beyond, direction = ("$lt", -1) if query.descending else ("$gt", 1)
+    by_key, by_column = [("key", direction)], [(column, direction), ("key", direction)]
+    may_be_missing = column in ("expires_at", "model_time_s")
+    cursor = query.cursor
+    if cursor is None:
+        yield (_both(matches, column, {"$gte": LEAST_NUMBER}) if may_be_missing else matches), by_column
+    elif not cursor.is_missing:
+        yield _both(matches, column, {"$eq": cursor.value}) | {"key": {beyond: cursor.key}}, by_key
+        yield _both(matches, column, {beyond: cursor.value}), by_column
+    if may_be_missing:
+        missing = _both(matches, column, {"$eq": None})
+        yield (missing | {"key": {beyond: cursor.key}} if cursor is not None and cursor.is_missing else missing), by_key
+
+
+def _both(conditions: Condition, field: str, more: Condition) -> Condition:
+    """Conditions, and one more for a field that may have one already."""
+    return conditions | {field: conditions.get(field, {}) | more}
+
+
+def _pattern(wanted: Sequence[str]) -> str:
+    """What finds texts of `searchable` in which each of the wanted, which are letters and digits, begins a word."""
+    if len(wanted) == 1:
+        return f" {wanted[0][:LONGEST_PATTERN]}"
+    each = LONGEST_PATTERN // len(wanted)
+    return "^" + "".join(f"(?=.* {word[: max(1, each)]})" for word in wanted)

@@ -1,0 +1,216 @@
+"""`MongoStore`: what the views of one cache in MongoDB share: clients, collections, and which texts it has already."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect, DuplicateKeyError
+from pymongo.write_concern import WriteConcern
+
+from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
+from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.servers.mongodb_clients import Clients
+from cache_backends.servers.mongodb_documents import Document
+from cache_backends.servers.mongodb_errors import translated
+from cache_backends.servers.mongodb_queries import BY_AGE
+from cache_backends.servers.server_cache import ServerStore
+from cache_backends.servers.sql_store import MOST_KNOWN, PATIENCE_S
+
+if TYPE_CHECKING:
+    from cache_backends.servers.mongodb import MongoDBCache
+
+logger = logging.getLogger("cache_backends")
+
+Result = TypeVar("Result")
+
+FORMAT = 1
+"""The version of the collections."""
+FORMAT_ID = "format"
+ACKNOWLEDGED = WriteConcern(w=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Collections:
+    """What the cache keeps, as a client of the process reaches it."""
+
+    entries: Collection[Document]
+    """For stores, which wait for as many servers as the URL says."""
+    counted: Collection[Document]
+    """The same, for who needs to know how many documents were changed."""
+    texts: Collection[Document]
+    damaged: Collection[Document]
+    format: Collection[Document]
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncCollections:
+    """What tasks need of that, as the client of an event loop reaches it."""
+
+    entries: AsyncCollection[Document]
+    texts: AsyncCollection[Document]
+
+
+class MongoStore(ServerStore, Forkable):
+    """Clients of one database. A model waits for `run`, only people for `run_patiently`."""
+
+    def __init__(self, cache: MongoDBCache) -> None:
+        super().__init__(cache)
+        self._address = cache.address
+        self._prefix = cache.prefix
+        self._timeout_s = cache.timeout_s
+        self._patience_s = max(PATIENCE_S, cache.timeout_s)
+        self.clients = Clients(cache.address, cache.driver_settings, cache.timeout_s)
+        self._making = threading.Lock()
+        self._has_collections = False
+        self._removal_is_asked_for = False
+        self.known: set[int] = set()
+        tell_of_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may be making indexes."""
+        self._making = threading.Lock()
+
+    def run(self, operation: Callable[[Collections], Result]) -> Result:
+        """The result of an operation that a model waits for; done twice if a connection was dropped.
+
+        Raises `CacheError`.
+        """
+        return self.ask(lambda: self._run(operation, self._timeout_s))
+
+    def run_patiently(self, operation: Callable[[Collections], Result]) -> Result:
+        """The result of an operation that may take long. Raises `CacheError`, soon where the server does not answer."""
+        self.ask(lambda: self._look_for_collections(again=True))
+        return self.ask(lambda: self._run(operation, self._patience_s))
+
+    async def run_async(self, operation: Callable[[AsyncCollections], Awaitable[Result]]) -> Result:
+        """`run`, for an event loop."""
+        return await self.ask_async(lambda: self._run_async(operation))
+
+    def know(self, *texts: int) -> None:
+        """Remember that texts are in the database, by their numbers."""
+        if len(self.known) >= MOST_KNOWN:
+            self.known.clear()
+        self.known.update(texts)
+
+    def removal_is_due(self, remove_at: datetime | None) -> bool:
+        """Whether MongoDB must still be asked to remove what is over, now that there is something to remove."""
+        return remove_at is not None and not self._removal_is_asked_for
+
+    def ask_for_removal(self) -> None:
+        """Make the index that MongoDB removes by, once in a process and only if needed: it costs every store a little.
+
+        What fails is logged: what is over is no answer, removed or not.
+        """
+        if self._removal_is_asked_for:
+            return
+        self._removal_is_asked_for = True
+        try:
+            self.run_patiently(
+                lambda collections: collections.counted.create_index([("remove_at", 1)], expireAfterSeconds=0)
+            )
+        except CacheUnreachableError as error:
+            self._removal_is_asked_for = False
+            logger.warning("the index that MongoDB removes expired entries by was not made: %s", error)
+        except CacheError as error:
+            logger.warning("MongoDB will not remove expired entries by itself, since it has no index for it: %s", error)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.closed = True
+        self.clients.close()
+
+    def _run(self, operation: Callable[[Collections], Result], timeout_s: float) -> Result:
+        try:
+            if not self._has_collections:
+                self._look_for_collections()
+            with translated(self._address, timeout_s), pymongo.timeout(timeout_s):
+                collections = self._collections()
+                try:
+                    return operation(collections)
+                except (AutoReconnect, DuplicateKeyError) as error:
+                    # What the driver does not try again by itself: writes to a server without replicas, and two
+                    # that insert one document at once.
+                    if error.timeout:
+                        raise
+                    return operation(collections)
+        except CacheUnreachableError:
+            self._forget()
+            raise
+
+    async def _run_async(self, operation: Callable[[AsyncCollections], Awaitable[Result]]) -> Result:
+        try:
+            if not self._has_collections:
+                await asyncio.to_thread(self._look_for_collections)
+            with translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
+                database = self.clients.client_of_loop()[self._address.database]
+                collections = AsyncCollections(database[f"{self._prefix}_entries"], database[f"{self._prefix}_texts"])
+                try:
+                    return await operation(collections)
+                except (AutoReconnect, DuplicateKeyError) as error:
+                    if error.timeout:
+                        raise
+                    return await operation(collections)
+        except CacheUnreachableError:
+            self._forget()
+            raise
+
+    def _collections(self) -> Collections:
+        database = self.clients.client()[self._address.database]
+        counting = database
+        if not database.write_concern.acknowledged:
+            counting = database.with_options(write_concern=ACKNOWLEDGED)
+        prefix = self._prefix
+        return Collections(
+            entries=database[f"{prefix}_entries"],
+            counted=counting[f"{prefix}_entries"],
+            texts=counting[f"{prefix}_texts"],
+            damaged=counting[f"{prefix}_damaged"],
+            format=counting[f"{prefix}_format"],
+        )
+
+    def _forget(self) -> None:
+        """What answers next may be another server, with less in it."""
+        self._has_collections = False
+        self.known.clear()
+
+    def _look_for_collections(self, *, again: bool = False) -> None:
+        """See that the collections are there, and make them if they are missing."""
+        with self._making, translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
+            if self._has_collections and not again:
+                return
+            collections = self._collections()
+            found = collections.format.find_one({"_id": FORMAT_ID})
+            if found is None:
+                self._make(collections)
+                found = {"version": FORMAT}
+            if found.get("version") != FORMAT:
+                raise CacheUnavailableError(
+                    f"{self._prefix}_format was made by another version (format {found.get('version')!r:.20}; this one "
+                    f"knows {FORMAT}). Use that version, or another prefix=."
+                )
+            self._has_collections = True
+
+    def _make(self, collections: Collections) -> None:
+        """Make the collections with their index, whoever else does the same now."""
+        self.known.clear()
+        self._removal_is_asked_for = False
+        try:
+            with translated(self._address, self._timeout_s):
+                collections.counted.create_index(BY_AGE)
+                collections.format.update_one({"_id": FORMAT_ID}, {"$setOnInsert": {"version": FORMAT}}, upsert=True)
+        except CacheUnreachableError:
+            raise
+        except CacheUnavailableError as error:
+            raise CacheUnavailableError(
+                f"The collections of the cache are missing and could not be made: {error} "
+                "The user of the URL needs the role readWrite on the database."
+            ) from error
