@@ -53,8 +53,8 @@ MYSQL = Dialect(
     value longblob not null,
     long_words longblob,
     primary key (namespace, digest),
-    index by_age (namespace, created_at, digest, expires_at, last_used_at, hits, size_bytes, model_time_s, pinned, model,
-        words)
+    index by_age (namespace, created_at, digest, expires_at, last_used_at, hits, size_bytes, model_time_s, pinned,
+        model, words)
 ) {_TABLE}""",
         f"""create table if not exists {{p}}_damaged (
     namespace bigint not null,

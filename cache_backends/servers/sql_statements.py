@@ -119,7 +119,8 @@ class Statements:
             f"min(created_at), max(created_at) from {many} where namespace = %s"
         )
         self._page = (
-            f"select {_SHOWN} from (select namespace, digest from {many} where {{matching}} {{order}} limit %s) as found "
+            f"select {_SHOWN} from "
+            f"(select namespace, digest from {many} where {{matching}} {{order}} limit %s) as found "
             f"join {entries} using (namespace, digest) {{order}}"
         )
         self._has_word = dialect.has_word.format(p=prefix)
