@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from cache_backends.errors import CacheConfigError
-from cache_backends.readable import redact
+from cache_backends.readable import REDACTED, without_login
 
 OPTIONS = ("namespace", "ttl", "max_entries", "max_bytes", "strict", "store_truncated")
 """What the query string of every cache's URL, or keywords, may set; `clock` by keyword only."""
@@ -34,12 +34,13 @@ def merged_options(url: str, options: Mapping[str, Any], known: Sequence[str]) -
     Raises `CacheConfigError` for what is not known, naming what is.
     """
     if "#" in url:
-        raise CacheConfigError(f"{redact(url)!r} has a part after '#'. Write %23 for a '#' in a path or option.")
+        raise CacheConfigError(f"{without_login(url)!r} has a part after '#'. Write %23 for a '#' in a path or option.")
     from_query = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     unknown = sorted({*from_query, *options} - {*known, "clock"} | ({"clock"} & from_query.keys()))
     if unknown:
         raise CacheConfigError(
-            f"Unknown option {', '.join(map(repr, unknown))} for {redact(url)!r}. Known are: {', '.join(known)}."
+            f"Unknown option {', '.join(map(_shown_name, unknown))} for {without_login(url)!r}. "
+            f"Known are: {', '.join(known)}."
         )
     return {**from_query, **options}
 
@@ -100,6 +101,11 @@ def parse_bool(name: str, value: bool | str) -> bool:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     raise CacheConfigError(f"{name}={value!r} is not a switch. Use true or false.")
+
+
+def _shown_name(option: str) -> str:
+    """An option's name, unless it is the end of a password with a "?" in it."""
+    return REDACTED if "@" in option else repr(option)
 
 
 def _shown(limit: object) -> str:

@@ -123,6 +123,20 @@ def redact(text: str) -> str:
     return _URL_USER.sub(rf"\1{REDACTED}@", text)
 
 
+def without_login(url: str) -> str:
+    """A URL as a message may show it, though it may be none: nothing of what comes before the last "@".
+
+    A password that was not encoded may have any character in it, and then splits the URL at the wrong places.
+
+    >>> without_login("redis://ada:pass/word@host/0")
+    'redis://[redacted]@host/0'
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or rest.startswith("/") or "@" not in rest:
+        return redact(url)
+    return redact(f"{scheme}://{REDACTED}@{rest.rpartition('@')[2]}")
+
+
 def shortened(text: str, length: int) -> str:
     """The beginning of a text, with an ellipsis where something was left out."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from cache_backends.base import CacheBackend
 from cache_backends.errors import CacheConfigError
 from cache_backends.options import OPTIONS, merged_options
-from cache_backends.readable import redact
+from cache_backends.readable import redact, without_login
 
 
 def _memory(url: SplitResult, options: dict[str, Any]) -> CacheBackend:
@@ -91,15 +91,17 @@ def open_cache(url: str, **options: Any) -> CacheBackend:
     """
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise CacheConfigError(f"{redact(url)!r} is not a URL: {error}.") from error
+    except ValueError:  # its text may have the password in it
+        raise CacheConfigError(
+            f"{without_login(url)!r} is not a URL. Write special characters of user and password as % and two digits."
+        ) from None
     scheme = parts.scheme.lower()
     if scheme in SERVERS:
         return SERVERS[scheme](url, options)
     if scheme in EMBEDDED:
         return EMBEDDED[scheme](parts._replace(query=""), merged_options(url, options, OPTIONS))
     raise CacheConfigError(
-        f"{redact(url)!r} names no known kind of cache. It must begin with one of: "
+        f"{without_login(url)!r} names no known kind of cache. It must begin with one of: "
         f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}."
     )
 

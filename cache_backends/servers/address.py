@@ -8,9 +8,10 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from cache_backends.errors import CacheConfigError
-from cache_backends.readable import redact
+from cache_backends.readable import redact, without_login
 
 HIDDEN = "***"
+ENCODE = "In user and password, write special characters as % and two digits, such as %2F for /."
 _PREFIX = re.compile("[a-z_][a-z0-9_]{0,39}")
 
 
@@ -26,17 +27,23 @@ class Address:
 
     @classmethod
     def parsed(cls, url: str) -> Self:
-        """The parts of a URL. Raises `CacheConfigError`."""
-        parts = urlsplit(url)
+        """The parts of a URL, its query apart. Raises `CacheConfigError`."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # its text may have the password in it, so that it is not shown as the cause either
+            raise CacheConfigError(f"{without_login(url)!r} is not a URL. {ENCODE}") from None
+        if "@" in f"{parts.path}{parts.fragment}":
+            raise CacheConfigError(f"{without_login(url)!r} has an @ behind the host. {ENCODE}")
         userinfo, _, hosts = parts.netloc.rpartition("@")
         user, has_password, password = userinfo.partition(":")
         try:
             parsed_hosts = tuple(_host(host) for host in hosts.split(",") if host)
-        except ValueError as error:
+        except ValueError:
+            shown = f" {without_login(url)!r}" if "@" in url else ""  # else what looks like a port may be a password
             raise CacheConfigError(
-                f"{redact(parts._replace(query='').geturl())!r} has no usable host and port ({error}). "
-                f"Write {parts.scheme}://host:port/… with a port from 1 to 65535."
-            ) from error
+                f"The address{shown} has no usable host and port. "
+                f"Write {parts.scheme}://host:port/… with a port from 1 to 65535. {ENCODE}"
+            ) from None
         return cls(
             scheme=parts.scheme.lower(),
             hosts=parsed_hosts or (("localhost", None),),

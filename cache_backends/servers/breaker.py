@@ -20,7 +20,7 @@ class CircuitBreaker(Forkable):
     """Closed while a server answers. Open, calls fail at once, but for one at the end of each pause."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._failures = 0
         self._pause_s = FIRST_PAUSE_S
@@ -48,7 +48,7 @@ class CircuitBreaker(Forkable):
         if not self._reason or not self.is_open:
             return
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             if now >= self._try_again_at:
                 self._is_trying = True
                 self._try_again_at = now + self._pause_s  # for everybody else, who would wait for the same timeout
@@ -73,4 +73,4 @@ class CircuitBreaker(Forkable):
             if self._is_trying:
                 self._is_trying = False
                 self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            self._try_again_at = self._clock() + self._pause_s
+            self._try_again_at = self.clock() + self._pause_s

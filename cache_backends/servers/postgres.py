@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -74,21 +73,23 @@ class PostgresStore(SQLStore):
     def __init__(self, cache: PostgresCache) -> None:
         address, settings, timeout_s = cache.address, cache.driver_settings, cache.timeout_s
         super().__init__(cache, lambda limit_s: connect(address, settings, timeout_s, limit_s))
-        self._async_sessions = AsyncConnections(
-            lambda: connect_async(address, settings, timeout_s), AsyncSession.close, timeout_s
-        )
+
+        async def connect_in_loop() -> AsyncSession:
+            session = await connect_async(address, settings, timeout_s)
+            self.known.clear()  # as for other connections
+            return session
+
+        self._async_sessions = AsyncConnections(connect_in_loop, AsyncSession.close, timeout_s)
 
     async def run_async(self, operation: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
         """`run`, for an event loop."""
-        return await self.ask_async(lambda: self._run_async(operation))
-
-    async def _run_async(self, operation: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
-        if self.has_tables:
-            with contextlib.suppress(MissingTableError):
-                return await self._async_sessions.run(operation)
-            self.has_tables = False
-        await asyncio.to_thread(self.need_tables)
-        return await self._async_sessions.run(operation)
+        if not self.has_tables:
+            await asyncio.to_thread(self.need_tables)
+        try:
+            return await self.ask_async(lambda: self._async_sessions.run(operation))
+        except MissingTableError:
+            await asyncio.to_thread(self.make_tables_again)
+            return await self.ask_async(lambda: self._async_sessions.run(operation))
 
     def close(self) -> None:
         """Close every connection."""

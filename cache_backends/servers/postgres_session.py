@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import waiting
 
 from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
 from cache_backends.servers.address import Address
@@ -113,8 +114,12 @@ class TimedConnection(psycopg.Connection[tuple[Any, ...]]):
     timeout_s: float
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:  # noqa: ARG002  # psycopg's signature
-        """psycopg's own `wait`, bounded."""
-        return super().wait(_until(time.monotonic() + self.timeout_s, gen), CHECK_EVERY_S)
+        """psycopg's own `wait`, bounded.
+
+        Its own would also, when it is interrupted, ask the server for seconds to cancel the statement. Here the
+        connection is closed then.
+        """
+        return waiting.wait(_until(time.monotonic() + self.timeout_s, gen), self.pgconn.socket, CHECK_EVERY_S)
 
 
 class TimedAsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
@@ -123,8 +128,9 @@ class TimedAsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     timeout_s: float
 
     async def wait(self, gen: Any, *args: Any, **options: Any) -> Any:  # noqa: ARG002  # psycopg's signature
-        """psycopg's own `wait`, bounded."""
-        return await super().wait(_until(time.monotonic() + self.timeout_s, gen), CHECK_EVERY_S)
+        """The same."""
+        steps = _until(time.monotonic() + self.timeout_s, gen)
+        return await waiting.wait_async(steps, self.pgconn.socket, CHECK_EVERY_S)
 
 
 def connect(
@@ -137,7 +143,7 @@ def connect(
             lambda: TimedConnection.connect(autocommit=True, **parameters), timeout_s, TimedConnection.close
         )
     except (psycopg.Error, TimeoutError) as error:
-        raise failure(address, error, timeout_s) from error
+        raise unreachable(address, error, timeout_s) from error
     connection.timeout_s = statement_timeout_s
     return PostgresSession(connection, address)
 
@@ -149,27 +155,30 @@ async def connect_async(address: Address, settings: dict[str, str], timeout_s: f
         async with asyncio.timeout(timeout_s):
             connection = await TimedAsyncConnection.connect(autocommit=True, **parameters)
     except (psycopg.Error, TimeoutError) as error:
-        raise failure(address, error, timeout_s) from error
+        raise unreachable(address, error, timeout_s) from error
     connection.timeout_s = timeout_s
     return AsyncSession(connection, address)
 
 
 def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
-    """What a driver's error means for the cache, in a sentence without secrets."""
+    """What an error of an open connection means for the cache, in a sentence without secrets."""
     if isinstance(error, TimeoutError):
         return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
     code = getattr(error, "sqlstate", None) or ""
     said = address.without_password(str(error))
     if code == NO_TABLE:
         return MissingTableError(said)
-    if isinstance(error, psycopg.errors.ConnectionTimeout):
-        return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and code != CANCELLED:
-        if not code and "failed" in said:
-            return CacheUnreachableError(f"{address.name} can't be connected to: {said}")
-        if not code or code.startswith(REFUSED_FOR_NOW):
-            return DroppedError(f"{address.name} ended the connection: {said}")
+    is_about_connection = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if is_about_connection and code != CANCELLED and (not code or code.startswith(REFUSED_FOR_NOW)):
+        return DroppedError(f"{address.name} ended the connection: {said}")
     return CacheUnavailableError(f"{address.name} refused: {said}")
+
+
+def unreachable(address: Address, error: Exception, timeout_s: float) -> CacheUnreachableError:
+    """What an error of connecting means for the cache, in a sentence without secrets."""
+    if isinstance(error, TimeoutError | psycopg.errors.ConnectionTimeout):
+        return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
+    return CacheUnreachableError(f"{address.name} can't be connected to: {address.without_password(str(error))}")
 
 
 def _parameters(address: Address, settings: dict[str, str], timeout_s: float) -> dict[str, Any]:

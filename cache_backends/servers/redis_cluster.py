@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -23,11 +23,17 @@ FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 class ClusterSession(Forkable):
     """The nodes of a cluster; used by all threads at once."""
 
-    def __init__(self, address: Address, settings: dict[str, Any], timeout_s: float) -> None:
+    def __init__(
+        self, address: Address, settings: dict[str, Any], timeout_s: float, connected: Callable[[], object]
+    ) -> None:
+        """`connected` is called when the nodes were connected to anew."""
         self._address = address
         self._settings = settings
         self._timeout_s = timeout_s
+        self._tell_connected = connected
         self._client: RedisCluster | None = None
+        self._others: list[tuple[str, int]] = []
+        """Nodes that were there when one did not answer."""
         self._connecting = threading.Lock()
         self._inherited: list[object] = []
         tell_of_forks(self)
@@ -76,8 +82,7 @@ class ClusterSession(Forkable):
     def _connected(self) -> RedisCluster:
         client = self._client
         if client is None:
-            with self._connecting:
-                client = self._client = self._client or self._connect()
+            client = self._connected_by_one_thread()
         return client
 
     def _plain(self) -> RedisCluster:
@@ -88,16 +93,40 @@ class ClusterSession(Forkable):
                 node.redis_connection.response_callbacks.clear()
         return client
 
+    def _connected_by_one_thread(self) -> RedisCluster:
+        """The client, made by whoever comes first. Who has waited for that as long as a call may take gives up too."""
+        if not self._connecting.acquire(timeout=self._timeout_s):
+            raise unreachable(self._address, TimeoutError(), self._timeout_s)
+        try:
+            client = self._client = self._client or self._connect()
+            return client
+        finally:
+            self._connecting.release()
+
     def _connect(self) -> RedisCluster:
-        nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
+        own = [(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
+        nodes = [ClusterNode(host, port) for host, port in dict.fromkeys([*self._others, *own])]
         settings = connection_settings(self._address, self._settings, self._timeout_s)
         del settings["db"]
         try:
-            return bounded(
-                lambda: RedisCluster(startup_nodes=nodes, **settings), self._timeout_s, lambda client: client.close()
+            client = bounded(
+                lambda: RedisCluster(startup_nodes=nodes, reinitialize_steps=0, **settings),
+                self._timeout_s,
+                lambda client: client.close(),
             )
         except FAILURES as error:
             raise unreachable(self._address, error, self._timeout_s) from error
+
+        def begin_anew(*_: object, last_failed_node_name: str | None = None, **__: object) -> None:
+            self._others = [(node.host, node.port) for node in client.get_nodes() if node.name != last_failed_node_name]
+            if self._client is client:
+                self._client = None
+
+        self._tell_connected()
+        # redis-py would ask every node in turn who keeps what, in the middle of a call and each for as long as a call
+        # may take; all other threads would wait. The next call finds out instead, within its time.
+        client.nodes_manager.initialize = begin_anew  # type: ignore[method-assign]
+        return client
 
     def _failure(self, error: Exception) -> CacheError:
         return failure(self._address, error, self._timeout_s)

@@ -25,14 +25,15 @@ local tag = string.sub(created, 1, -8)
 local function name(digest)
   return tag .. string.gsub(digest, '.', function(c) return string.format('%02x', string.byte(c)) end)
 end
+-- A full Redis refuses a script's first write unless it is one that removes: DECRBY must not be the first.
 local function forget(digest)
   local size = redis.call('HGET', sizes, digest)
+  redis.call('ZREM', created, digest)
   if size then
-    redis.call('DECRBY', total, size)
     redis.call('HDEL', sizes, digest)
+    redis.call('DECRBY', total, size)
   end
   redis.call('HDEL', hits, digest)
-  redis.call('ZREM', created, digest)
   redis.call('ZREM', used, digest)
   redis.call('ZREM', expires, digest)
 end

@@ -106,7 +106,7 @@ def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
         return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
     if isinstance(error, exceptions.NoScriptError):
         return DroppedError(f"{address.name} has forgotten the scripts of this cache.")
-    if isinstance(error, exceptions.OutOfMemoryError) or said.startswith("OOM"):
+    if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in said:
         return CacheUnavailableError(
             f"{address.name} is full: it has reached its maxmemory and removes nothing by itself (noeviction). "
             "Give it more memory, or the cache max_bytes="

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redis import asyncio as async_redis
 from redis import exceptions
+from redis.asyncio.cluster import ClusterNode
 
 from cache_backends.errors import CacheUnavailableError
 from cache_backends.servers.connections import MOST_AT_ONCE, Connections, DroppedError
@@ -77,10 +78,11 @@ class RedisStore(ServerStore):
         self._timeout_s = cache.timeout_s
         self._prefix = cache.prefix
         self.is_cluster = cache.address.scheme.endswith("+cluster")
-        self._cluster = ClusterSession(self._address, self._settings, self._timeout_s)
+        self._named: dict[str, float] = {}
+        forget_names = self._named.clear  # where it connects anew, the server may be another one, with less in it
+        self._cluster = ClusterSession(self._address, self._settings, self._timeout_s, forget_names)
         self._sessions = Connections(self._connect, RedisSession.close, self._timeout_s)
         self._async_clients = PerLoop(self._async_client)
-        self._named: dict[str, float] = {}
         self._format_is_known = False
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
@@ -176,7 +178,7 @@ class RedisStore(ServerStore):
 
     def _connect(self) -> RedisSession:
         session = connect(self._address, self._settings, self._timeout_s)
-        self._named.clear()  # the server may be another one now, with less in it
+        self._named.clear()
         return session
 
     def _run(self, operation: Callable[[Session], Result]) -> Result:
@@ -198,14 +200,15 @@ class RedisStore(ServerStore):
             async with asyncio.timeout(2 * self._timeout_s):  # connecting, then the reply
                 return await self._async_clients.here().one(command)
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+            self._named.clear()  # redis-py connects anew by itself
             raise failure(self._address, error, self._timeout_s) from error
 
     def _async_client(self) -> _LoopClient:
         settings = connection_settings(self._address, self._settings, self._timeout_s)
         if self.is_cluster:
             del settings["db"]
-            host, port = self._address.hosts[0]
-            cluster = async_redis.RedisCluster(host=host, port=port or DEFAULT_PORT, **settings)
+            nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
+            cluster = async_redis.RedisCluster(startup_nodes=nodes, **settings)
             return _LoopClient(cluster, is_cluster=True)
         ((host, port),) = self._address.hosts
         client = async_redis.Redis(

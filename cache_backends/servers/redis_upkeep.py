@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from cache_backends.errors import CacheUnavailableError, CorruptEntryError
 from cache_backends.servers.redis_keys import (
     Partition,
     namespaces_key,
@@ -64,17 +65,20 @@ def _purge(store: RedisStore, place: Partition, now: float) -> int:
         window = (b"LIMIT", b"%d" % kept, b"%d" % LOOKED_AT)
         digests = store.one(b"ZRANGEBYSCORE", place.expires, b"-inf", number(now), *window)
         heads = store.many([(b"GETRANGE", place.entry(digest), b"0", b"%d" % (HEAD_BYTES - 1)) for digest in digests])
-        over = [
-            (digest, head)
-            for digest, head in zip(digests, heads, strict=True)
-            if not head or Head.of(head).is_over(now)
-        ]
+        over = [(digest, head) for digest, head in zip(digests, heads, strict=True) if not head or _is_over(head, now)]
         removed = store.many([_remove(store, place, digest, head=head) for digest, head in over])
         purged += sum(removed)
         gone = sum(was_removed or not head for was_removed, (_, head) in zip(removed, over, strict=True))
         kept += len(digests) - gone
         if len(digests) < LOOKED_AT:
             return purged
+
+
+def _is_over(head: bytes, now: float) -> bool:
+    try:
+        return Head.of(head).is_over(now)
+    except (CorruptEntryError, CacheUnavailableError):
+        return False  # a lookup will set it aside, or say so
 
 
 class _Candidate(NamedTuple):

@@ -109,12 +109,20 @@ class Head(NamedTuple):
         return HEAD_BYTES + self.model_bytes + self.prompt_bytes + self.shown_bytes
 
     def shown(self, value: bytes) -> tuple[str, str] | None:
-        """Prompt and answer as a list shows them, where the value is so long that they are kept; else None."""
+        """Prompt and answer as a list shows them, where the value is so long that they are kept; else None.
+
+        Raises `CorruptEntryError`.
+        """
         if not self.shown_bytes:
             return None
         start = HEAD_BYTES + self.model_bytes
-        prompt, answer = orjson.loads(value[start : start + self.shown_bytes])
-        return prompt, answer
+        try:
+            match orjson.loads(value[start : start + self.shown_bytes]):
+                case [str(prompt), str(answer)]:
+                    return prompt, answer
+        except orjson.JSONDecodeError as error:
+            raise CorruptEntryError(f"its beginning is not JSON: {error}") from error
+        raise CorruptEntryError("its beginning is no prompt and answer")
 
     def _prompt(self, value: bytes) -> str:
         start = HEAD_BYTES + self.model_bytes + self.shown_bytes

@@ -86,11 +86,10 @@ class ServerCache(CacheBackend):
     default_port: ClassVar[int]
 
     def __init__(self, url: str, **options: Any) -> None:
-        parts = urlsplit(url)
+        self.address = Address.parsed(url)
         known = (*OPTIONS, *OWN_OPTIONS, *self.driver_options)
         merged = merged_options(url, options, known)
-        self.url = parts._replace(query="").geturl()
-        self.address = Address.parsed(self.url)
+        self.url = urlsplit(url)._replace(query="").geturl()
         self.prefix = parse_prefix(merged.pop("prefix", "llm_cache"))
         self.timeout_s = parse_timeout(merged.pop("timeout", TIMEOUT_S))
         self.driver_settings = {name: str(merged.pop(name)) for name in self.driver_options if name in merged}
@@ -126,10 +125,15 @@ class ServerCache(CacheBackend):
         """Remove the least recently used entries until both limits are kept; how many."""
 
     @property
+    def breaker(self) -> CircuitBreaker:
+        """What leaves the server alone for a while when it fails again and again; all views share it."""
+        breaker: CircuitBreaker = self._store.breaker
+        return breaker
+
+    @property
     def trouble(self) -> str | None:
         """Why the last call did not reach the server; None if it did, or none was made."""
-        reason: str | None = self._store.breaker.trouble
-        return reason
+        return self.breaker.trouble
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """`lookup`, blocking no event loop."""

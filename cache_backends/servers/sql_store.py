@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from cache_backends.errors import CacheUnavailableError, CacheUnreachableError
@@ -23,6 +24,8 @@ MOST_KNOWN = 1_000
 """Texts that a process remembers to be in the database; programs have few, and some have one for each request."""
 PATIENT_AT_ONCE = 2
 """Connections of a process that browse or tidy up at the same time."""
+KNOWN_FOR_S = 60.0
+"""They are stored again after this: somebody may have emptied the tables."""
 PATIENCE_S = 30.0
 """How long one statement may take that browses or tidies up, which no model waits for."""
 
@@ -35,9 +38,12 @@ class SQLStore(ServerStore, Forkable):
         super().__init__(cache)
         self._connect = connect
         self.statements = Statements(cache.dialect, cache.prefix)
+        self._name = cache.address.name
+        self._timeout_s = cache.timeout_s
         self._making = threading.Lock()
         self.has_tables = False
         self.known: set[int] = set()
+        self._known_since = 0.0
         patience_s = max(PATIENCE_S, cache.timeout_s)
         self._sessions = self._connections(cache.timeout_s, cache.timeout_s, MOST_AT_ONCE)
         self._patient_sessions = self._connections(patience_s, patience_s, PATIENT_AT_ONCE)
@@ -69,13 +75,19 @@ class SQLStore(ServerStore, Forkable):
         return self.run_patiently(lambda session: session.change_many(statement, rows))
 
     def need_tables(self) -> None:
-        """Make the tables if they are missing. Raises `CacheError`."""
-        self._run(self._sessions, self._make_tables)
+        """Make the tables if it is not known that they are there. Raises `CacheError`."""
+        self.ask(lambda: self._sessions.run(self._make_tables))
+
+    def make_tables_again(self) -> None:
+        """Make those tables that somebody has dropped. Raises `CacheError`."""
+        self.ask(lambda: self._sessions.run(self._make_dropped_tables))
 
     def know(self, *texts: int) -> None:
-        """Remember that texts are in the database, by their numbers."""
-        if len(self.known) >= MOST_KNOWN:
+        """Remember for a while that texts are in the database, by their numbers."""
+        now = time.monotonic()
+        if len(self.known) >= MOST_KNOWN or now - self._known_since > KNOWN_FOR_S:
             self.known.clear()
+            self._known_since = now
         self.known.update(texts)
 
     def close(self) -> None:
@@ -98,31 +110,57 @@ class SQLStore(ServerStore, Forkable):
         try:
             return sessions.run(operation)
         except MissingTableError:
-            self.has_tables = False  # somebody has dropped them
+            sessions.run(self._make_dropped_tables)
             return sessions.run(operation)
 
     def _make_tables(self, session: Session) -> None:
-        with self._making:
+        with self._making_tables():
             if self.has_tables:
                 return
-            rows: Rows = []
-            with contextlib.suppress(MissingTableError):
-                rows = session.select(self.statements.format)
-            if not rows:  # or its row: where each statement is a transaction of its own, it comes after the table
-                try:
-                    session.make_tables(self.statements.schema)
-                except CacheUnreachableError:
-                    raise
-                except CacheUnavailableError as error:
-                    raise CacheUnavailableError(
-                        f"The tables of the cache are missing and could not be made: {error} "
-                        "An administrator can make them with the SQL that the README gives."
-                    ) from error
-                rows = session.select(self.statements.format)
-            version = max((version for (version,) in rows), default=0)
-            if version != FORMAT:
-                raise CacheUnavailableError(
-                    f"{self.statements.format_table} was made by another version (format {version}; this one knows "
-                    f"{FORMAT}). Use that version, or another prefix=."
-                )
+            try:
+                self._check_format(session)
+            except MissingTableError:
+                self._make_missing_tables(session)
             self.has_tables = True
+
+    def _make_dropped_tables(self, session: Session) -> None:
+        with self._making_tables():
+            self.has_tables = False
+            with contextlib.suppress(MissingTableError):
+                self._check_format(session)
+            self._make_missing_tables(session)
+            self.known.clear()
+            self.has_tables = True
+
+    @contextlib.contextmanager
+    def _making_tables(self) -> Iterator[None]:
+        """One thread at a time. Who has waited as long as a call may take gives up, like the one waited for."""
+        if not self._making.acquire(timeout=self._timeout_s):
+            raise CacheUnreachableError(f"{self._name} did not answer within {self._timeout_s:g} s.")
+        try:
+            yield
+        finally:
+            self._making.release()
+
+    def _make_missing_tables(self, session: Session) -> None:
+        try:
+            session.make_tables(self.statements.schema)
+        except CacheUnreachableError:
+            raise
+        except CacheUnavailableError as error:
+            raise CacheUnavailableError(
+                f"The tables of the cache are missing and could not be made: {error} "
+                "An administrator can make them with the SQL that the README gives."
+            ) from error
+        self._check_format(session)
+
+    def _check_format(self, session: Session) -> None:
+        rows = session.select(self.statements.format)
+        if not rows:  # where each statement is a transaction of its own, the row comes after the table
+            raise MissingTableError(f"{self.statements.format_table} is empty")
+        version = max(version for (version,) in rows)
+        if version != FORMAT:
+            raise CacheUnavailableError(
+                f"{self.statements.format_table} was made by another version (format {version}; this one knows "
+                f"{FORMAT}). Use that version, or another prefix=."
+            )

@@ -1,0 +1,1 @@
+"""Caches on servers that are killed, hang, refuse, are full, damaged or away."""
