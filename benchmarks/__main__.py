@@ -6,7 +6,7 @@ import argparse
 import warnings
 from pathlib import Path
 
-from benchmarks import backends, imports, invoke, machine, page, parts, scale, writers
+from benchmarks import backends, imports, invoke, machine, page, parts, scale, servers, writers
 from benchmarks.tables import Table
 
 RESULTS = Path(__file__).parent / "results.md"
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "invoke": invoke.measure,
     "scale": scale.measure,
     "writers": writers.measure,
+    "servers": servers.measure,
     "imports": imports.measure,
     "page": page.measure,
 }

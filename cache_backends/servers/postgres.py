@@ -64,6 +64,8 @@ POSTGRESQL = Dialect(
         + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column not in KEYS),
     ),
     ignore=("insert", "on conflict do nothing"),
+    has_word="strpos(words, %s) > 0",  # takes a third of the time of `like`
+    word=" {}",
 )
 
 

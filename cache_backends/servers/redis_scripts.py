@@ -9,8 +9,9 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import NamedTuple
 
-BURIED_WITH_A_STORE = 2
-"""Entries that a store looks at, whether Redis has removed them: twice as many as it adds, so that none are left."""
+BURYING, BURIED_AT_ONCE = 8, 16
+"""One store in so many looks whether Redis has removed entries that are over, and at how many at most: at twice as many
+as stores add, so that none are left."""
 
 SHORTEST_GRACE_S = 60.0
 GRACE = 0.1
@@ -23,7 +24,7 @@ _COMMON = """
 local created, used, expires, sizes, hits, total = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local tag = string.sub(created, 1, -8)
 local function name(digest)
-  return tag .. string.gsub(digest, '.', function(c) return string.format('%02x', string.byte(c)) end)
+  return tag .. string.format('HEXADECIMAL', string.byte(digest, 1, -1))
 end
 -- A full Redis refuses a script's first write unless it is one that removes: DECRBY must not be the first.
 local function forget(digest)
@@ -37,12 +38,12 @@ local function forget(digest)
   redis.call('ZREM', used, digest)
   redis.call('ZREM', expires, digest)
 end
-local function bury(most)
-  for _, digest in ipairs(redis.call('ZRANGE', expires, 0, most - 1)) do
+local function bury(ended)
+  for _, digest in ipairs(ended) do
     if redis.call('EXISTS', name(digest)) == 0 then forget(digest) end
   end
 end
-"""
+""".replace("HEXADECIMAL", "%02x" * 32)  # of all bytes in one call: a call for each takes longer than all of a store
 
 
 class Script(NamedTuple):
@@ -65,19 +66,25 @@ local kept_ms, size, string_id, llm_string, uses = ARGV[6], ARGV[7], ARGV[8], AR
 if kept_ms == '' then redis.call('SET', entry, value) else redis.call('SET', entry, value, 'PX', kept_ms) end
 redis.call('ZADD', created, created_at, digest)
 redis.call('ZADD', used, used_at, digest)
-local before = redis.call('HGET', sizes, digest)
-redis.call('HSET', sizes, digest, size)
-redis.call('INCRBY', total, size - (before or 0))
-if uses == '0' then
-  if before then redis.call('HDEL', hits, digest) end
+local is_new = redis.call('HSETNX', sizes, digest, size) == 1
+if is_new then
+  redis.call('INCRBY', total, size)
 else
-  redis.call('HSET', hits, digest, uses)
+  redis.call('INCRBY', total, size - redis.call('HGET', sizes, digest))
+  redis.call('HSET', sizes, digest, size)
 end
-if ends_at == '' then
-  if before then redis.call('ZREM', expires, digest) end
-else
+if uses ~= '0' then
+  redis.call('HSET', hits, digest, uses)
+elseif not is_new then
+  redis.call('HDEL', hits, digest)
+end
+if ends_at ~= '' then
   redis.call('ZADD', expires, ends_at, digest)
-  bury({BURIED_WITH_A_STORE})
+  if string.byte(digest, 2) % {BURYING} == 0 then
+    bury(redis.call('ZRANGEBYSCORE', expires, '-inf', created_at, 'LIMIT', 0, {BURIED_AT_ONCE}))
+  end
+elseif not is_new then
+  redis.call('ZREM', expires, digest)
 end
 redis.call('HSETNX', strings, string_id, llm_string)
 return 1
@@ -164,7 +171,7 @@ return #some
 """Remove some entries, and with the last one all that lay beside them; how many."""
 
 BURY = Script.of("""
-bury(tonumber(ARGV[1]))
+bury(redis.call('ZRANGE', expires, 0, ARGV[1] - 1))
 return redis.call('ZCARD', created)
 """)
 """Forget entries that Redis has removed at the end of their life; how many are left."""

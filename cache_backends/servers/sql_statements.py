@@ -55,6 +55,8 @@ class Dialect:
     """What follows the name of `entries` where very many rows are looked at: by which index."""
     has_word: str = "words like %s"
     """Whether a row has a word that begins like one looked for, which is every value of it."""
+    word: str = "% {}%"
+    """The value of `has_word` for such a beginning."""
 
 
 class Statements:
@@ -124,6 +126,7 @@ class Statements:
             f"join {entries} using (namespace, digest) {{order}}"
         )
         self._has_word = dialect.has_word.format(p=prefix)
+        self._word = dialect.word
 
     def matches(self, query: Query, namespace_id: int, now: float) -> tuple[str, list[Any]]:
         """The condition that entries must meet to match, and its values."""
@@ -138,7 +141,7 @@ class Statements:
             values.append(now)
         for word in query.words:
             conditions.append(self._has_word)
-            values += [f"% {word}%"] * self._has_word.count("%s")
+            values += [self._word.format(word)] * self._has_word.count("%s")
         return " and ".join(conditions), values
 
     def page(self, query: Query, matching: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
