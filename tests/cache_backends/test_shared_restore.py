@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count, permutations
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -277,9 +277,11 @@ def open_kind(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[str], Cach
 
 
 KINDS = [backend.name for backend in BACKENDS]
+ROUND = [(*KINDS[first:], *KINDS[:first]) for first in range(len(KINDS))]
+"""From each kind through all others, so that each is followed by two others: one there, one back."""
 
 
-@pytest.mark.parametrize("way", list(permutations(KINDS)), ids="-".join)
+@pytest.mark.parametrize("way", [*ROUND, *(way[::-1] for way in ROUND)], ids="-".join)
 def test_an_entry_wanders_through_every_kind_of_store(
     open_kind: Callable[[str], CacheBackend], clock: FakeClock, way: tuple[str, ...]
 ) -> None:
