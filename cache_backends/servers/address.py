@@ -27,12 +27,13 @@ class Address:
 
     @classmethod
     def parsed(cls, url: str) -> Self:
-        """The parts of a URL, its query apart. Raises `CacheConfigError`."""
+        """The parts of a URL but for its options. Raises `CacheConfigError`."""
         try:
             parts = urlsplit(url)
         except ValueError:  # its text may have the password in it, so that it is not shown as the cause either
             raise CacheConfigError(f"{without_login(url)!r} is not a URL. {ENCODE}") from None
-        if "@" in f"{parts.path}{parts.fragment}":
+        option_names = (option.partition("=")[0] for option in parts.query.split("&"))
+        if "@" in "".join((parts.path, parts.fragment, *option_names)):
             raise CacheConfigError(f"{without_login(url)!r} has an @ behind the host. {ENCODE}")
         userinfo, _, hosts = parts.netloc.rpartition("@")
         user, has_password, password = userinfo.partition(":")

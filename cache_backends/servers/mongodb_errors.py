@@ -14,6 +14,8 @@ from cache_backends.servers.address import Address
 AUTHENTICATION_FAILED = (18, 8000)
 """Codes of "AuthenticationFailed", and of Atlas's own word for it."""
 UNAUTHORIZED = 13
+CANCELLED = "operation cancelled"
+"""What the driver says when its watch over the server has waited too long, in the middle of an operation."""
 TOO_LARGE = (10334, 17419, 17420, 10003)
 """Codes for a document above the limit, whichever part of the server notices: "BSONObjectTooLarge" and older ones."""
 
@@ -37,7 +39,7 @@ def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
         return CacheUnreachableError(f"{address.name} lets nobody in with this user and password: {said}")
     if isinstance(error, errors.ServerSelectionTimeoutError) and said and "timed out" not in said:
         return CacheUnreachableError(f"{address.name} can't be connected to within {timeout_s:g} s: {said}")
-    if getattr(error, "timeout", False):
+    if getattr(error, "timeout", False) or said.startswith(CANCELLED):
         return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
     if isinstance(error, errors.NotPrimaryError):
         return CacheUnreachableError(f"{address.name} has no primary server now: {said}")

@@ -184,9 +184,17 @@ class MongoStore(ServerStore, Forkable):
 
     def _look_for_collections(self, *, again: bool = False) -> None:
         """See that the collections are there, and make them if they are missing."""
-        with self._making, translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
-            if self._has_collections and not again:
-                return
+        # Who has waited for another thread as long as a call may take gives up, like the one waited for.
+        if not self._making.acquire(timeout=self._timeout_s):
+            raise CacheUnreachableError(f"{self._address.name} did not answer within {self._timeout_s:g} s.")
+        try:
+            if again or not self._has_collections:
+                self._find_or_make_collections()
+        finally:
+            self._making.release()
+
+    def _find_or_make_collections(self) -> None:
+        with translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
             collections = self._collections()
             found = collections.format.find_one({"_id": FORMAT_ID})
             if found is None:

@@ -35,8 +35,8 @@ class PerLoop(Forkable, Generic[Client]):
             client = self._clients[loop] = self._make()
         return client
 
-    def drop_all(self) -> list[Client]:
-        """All clients, which are forgotten here."""
-        clients = list(self._clients.values())
+    def drop_all(self) -> list[tuple[asyncio.AbstractEventLoop, Client]]:
+        """All clients and their loops, which are forgotten here."""
+        clients = list(self._clients.items())
         self._clients.clear()
         return clients

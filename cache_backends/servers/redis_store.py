@@ -58,6 +58,10 @@ class _LoopClient:
         self._starting = asyncio.Lock()
         self._has_started = not is_cluster
 
+    def close_soon(self) -> None:
+        """Close its connections; called in its loop."""
+        self._closing = asyncio.ensure_future(self._client.aclose())
+
     async def one(self, command: Command) -> Any:
         """The reply to a command."""
         if not self._has_started:
@@ -86,7 +90,9 @@ class RedisStore(ServerStore):
         self._format_is_known = False
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
-        """The result of an operation. Raises `CacheError`."""
+        """The result of an operation on entries of a known format. Raises `CacheError`."""
+        if not self._format_is_known:
+            self._need_format()
         return self.ask(lambda: self._run(operation))
 
     def one(self, *command: bytes) -> Any:
@@ -113,9 +119,7 @@ class RedisStore(ServerStore):
 
     def get(self, key: bytes) -> bytes | None:
         """The value of an entry. Raises `CacheError`."""
-        if not self._format_is_known:
-            self._need_format()
-        value: bytes | None = self.run(lambda session: session.one(b"GET", key))
+        value: bytes | None = self.one(b"GET", key)
         return value
 
     def put(self, namespace: str, command: Command) -> None:
@@ -137,9 +141,7 @@ class RedisStore(ServerStore):
         await self.one_async(*command)
 
     def prepare(self, namespace: str) -> None:
-        """See that the format is right, and that the name of the namespace can be found. Raises `CacheError`."""
-        if not self._format_is_known:
-            self._need_format()
+        """See that the format is known, and that the name of the namespace can be found. Raises `CacheError`."""
         if not self._is_named(namespace):
             number = f"{interned_id(namespace):016x}".encode()
             self.one(b"HSET", namespaces_key(self._prefix), number, namespace.encode())
@@ -157,10 +159,10 @@ class RedisStore(ServerStore):
     def _need_format(self) -> None:
         """Refuse what another version has written. Raises `CacheError`."""
         key = format_key(self._prefix)
-        version = self.one(b"GET", key)
+        version = self.ask(lambda: self._run(lambda session: session.one(b"GET", key)))
         if version is None:
             with contextlib.suppress(CacheUnavailableError):  # full, or a replica: reading may go on
-                self.one(b"SET", key, b"%d" % FORMAT, b"NX")
+                self.ask(lambda: self._run(lambda session: session.one(b"SET", key, b"%d" % FORMAT, b"NX")))
         elif version != b"%d" % FORMAT:
             other = version[:20].decode("ascii", "replace")
             raise CacheUnavailableError(
@@ -174,7 +176,9 @@ class RedisStore(ServerStore):
         self.closed = True
         self._sessions.close()
         self._cluster.close()
-        self._async_clients.drop_all()
+        for loop, client in self._async_clients.drop_all():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and its connections with it
+                loop.call_soon_threadsafe(client.close_soon)
 
     def _connect(self) -> RedisSession:
         session = connect(self._address, self._settings, self._timeout_s)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import psutil
 import pytest
 
 from cache_backends import open_cache
 from cache_backends.servers.server_cache import ServerCache
 from tests.reliability.stores import HANG_SECONDS
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.mongodb import ProtocolServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import RedisClusterServer
@@ -42,6 +45,8 @@ class Kind:
     """How many damaged values lie aside."""
     set_format: Callable[[Any, str, int], None]
     """Say that another version has written all this."""
+    connections: Callable[[Any], int]
+    """How many connections of clients there are, the one that asks apart."""
 
     def __str__(self) -> str:
         return self.name
@@ -90,6 +95,101 @@ def _set_format_of_postgres(server: PostgresServer, prefix: str, version: int) -
         connection.execute(f"update {prefix}_format set version = %s", (version,))
 
 
+def _connections_to_postgres(server: PostgresServer) -> int:
+    with server.connect(user=server.admin) as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+OTHERS_OF_MYSQL = "from information_schema.processlist where id <> connection_id()"
+
+
+def _by_mysql(server: MariaDBServer, statement: str, *values: object) -> Any:
+    """What the first column of the first row is, or how many rows were changed."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        changed = cursor.execute(statement, values)
+        row = cursor.fetchone() if cursor.description else None
+        return changed if row is None else row[0]
+
+
+def _drop_mysql(server: MariaDBServer) -> None:
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"select id {OTHERS_OF_MYSQL}")
+        for (number,) in cursor.fetchall():
+            with contextlib.suppress(Exception):  # it has ended by itself
+                cursor.execute(f"kill {number}")
+
+
+def _empty_mysql(server: MariaDBServer, prefix: str) -> None:
+    for table in ("entries", "texts", "damaged", "format"):
+        _by_mysql(server, f"drop table if exists {prefix}_{table}")
+
+
+def _plant_mysql(server: MariaDBServer, prefix: str, key: str, value: bytes) -> None:
+    statement = f"update {prefix}_entries set value = %s where digest = %s"
+    assert _by_mysql(server, statement, value, bytes.fromhex(key)) == 1
+
+
+def _mysql_value(server: MariaDBServer, prefix: str, key: str) -> bytes:
+    return bytes(_by_mysql(server, f"select value from {prefix}_entries where digest = %s", bytes.fromhex(key)))
+
+
+def _damaged_in_mysql(server: MariaDBServer, prefix: str) -> int:
+    return int(_by_mysql(server, f"select count(*) from {prefix}_damaged"))
+
+
+def _set_format_of_mysql(server: MariaDBServer, prefix: str, version: int) -> None:
+    _by_mysql(server, f"update {prefix}_format set version = %s", version)
+
+
+def _connections_to_mysql(server: MariaDBServer) -> int:
+    return int(_by_mysql(server, f"select count(*) {OTHERS_OF_MYSQL}"))
+
+
+def _drop_mongo(server: ProtocolServer) -> None:
+    server.kill()
+    server.start()
+
+
+@contextlib.contextmanager
+def _mongo(server: ProtocolServer) -> Iterator[Any]:
+    with server.connect() as client:
+        yield client[server.database]
+
+
+def _empty_mongo(server: ProtocolServer, prefix: str) -> None:
+    with _mongo(server) as database:
+        for name in ("entries", "texts", "damaged", "format"):
+            database.drop_collection(f"{prefix}_{name}")
+
+
+def _plant_mongo(server: ProtocolServer, prefix: str, key: str, value: bytes) -> None:
+    with _mongo(server) as database:
+        assert database[f"{prefix}_entries"].update_one({"key": key}, {"$set": {"value": value}}).matched_count == 1
+
+
+def _mongo_value(server: ProtocolServer, prefix: str, key: str) -> bytes:
+    with _mongo(server) as database:
+        return bytes(database[f"{prefix}_entries"].find_one({"key": key})["value"])
+
+
+def _damaged_in_mongo(server: ProtocolServer, prefix: str) -> int:
+    with _mongo(server) as database:
+        return len(list(database[f"{prefix}_damaged"].find({})))
+
+
+def _set_format_of_mongo(server: ProtocolServer, prefix: str, version: int) -> None:
+    with _mongo(server) as database:
+        database[f"{prefix}_format"].update_one({"_id": "format"}, {"$set": {"version": version}})
+
+
+def _connections_to_mongo(server: ProtocolServer) -> int:
+    return sum(one.status == psutil.CONN_ESTABLISHED for one in psutil.Process(server.pid).net_connections("tcp"))
+
+
 def _nodes(server: RedisServer | RedisClusterServer) -> list[RedisServer]:
     return list(server.nodes) if isinstance(server, RedisClusterServer) else [server]
 
@@ -133,14 +233,37 @@ def _set_format_of_redis(server: RedisServer | RedisClusterServer, prefix: str, 
         client.set(f"{prefix}:format", version)
 
 
-_REDIS = (_drop_redis, _empty_redis, _plant_redis, _redis_value, _damaged_in_redis, _set_format_of_redis)
+def _connections_to_redis(server: RedisServer | RedisClusterServer) -> int:
+    total = 0
+    for node in _nodes(server):
+        with node.connect() as client:
+            total += len(client.client_list(_type="normal")) - 1
+    return total
+
+
+_REDIS = (
+    *(_drop_redis, _empty_redis, _plant_redis, _redis_value, _damaged_in_redis, _set_format_of_redis),
+    _connections_to_redis,
+)
 
 KINDS = (
     Kind(
         "postgresql",
         PostgresServer,
         *(_drop_postgres, _empty_postgres, _plant_postgres),
-        *(_postgres_value, _damaged_in_postgres, _set_format_of_postgres),
+        *(_postgres_value, _damaged_in_postgres, _set_format_of_postgres, _connections_to_postgres),
+    ),
+    Kind(
+        "mysql",
+        MariaDBServer,
+        *(_drop_mysql, _empty_mysql, _plant_mysql),
+        *(_mysql_value, _damaged_in_mysql, _set_format_of_mysql, _connections_to_mysql),
+    ),
+    Kind(
+        "mongodb",
+        ProtocolServer,
+        *(_drop_mongo, _empty_mongo, _plant_mongo),
+        *(_mongo_value, _damaged_in_mongo, _set_format_of_mongo, _connections_to_mongo),
     ),
     Kind("redis", lambda: RedisServer(password=True), *_REDIS),
     Kind("redis-cluster", lambda: RedisClusterServer(password=True), *_REDIS),
@@ -148,7 +271,7 @@ KINDS = (
 
 on_every_server = pytest.mark.parametrize("kind", KINDS, ids=str)
 on_sql_servers = pytest.mark.parametrize("kind", [kind for kind in KINDS if "sql" in kind.name], ids=str)
-on_servers_with_passwords = pytest.mark.parametrize("kind", KINDS, ids=str)
+on_servers_with_passwords = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name != "mongodb"], ids=str)
 """All but nx-27017, which knows none."""
 
 

@@ -40,7 +40,7 @@ def server_away(kind: Kind) -> Iterator[Any]:
 def test_a_cache_of_a_server_that_is_away_is_opened_and_works_when_the_server_comes(
     server_away: Any, prefix: str
 ) -> None:
-    with opened(server_away, prefix) as cache:
+    with opened(server_away, prefix, timeout=3) as cache:
         clock = cache.breaker.clock = FakeClock()
         assert cache.trouble is None  # nobody has asked yet
         model = SmallChatModel(cache=cache)
@@ -57,7 +57,7 @@ def test_a_cache_of_a_server_that_is_away_is_opened_and_works_when_the_server_co
 
 @on_every_server
 async def test_tasks_come_to_a_server_that_was_away(server_away: Any, prefix: str) -> None:
-    with opened(server_away, prefix) as cache:
+    with opened(server_away, prefix, timeout=3) as cache:
         clock = cache.breaker.clock = FakeClock()
         for _ in range(FAILURES):
             assert await cache.alookup("q", LLM) is None
@@ -106,6 +106,7 @@ def test_the_first_store_after_that_is_kept_with_all_that_belongs_to_it(
     """Where that can be noticed: in an emptied Redis a namespace is named again within a minute."""
     cache = open_it(strict=True)
     store_it(cache, "q", "answer")
+    at_once(*[lambda: [found(cache, "q") for _ in range(20)]] * 6)  # several connections: each meets the empty store
     kind.empty(server, prefix)
     store_it(cache, "q", "new answer")
     assert whole(cache, "q").llm_string == LLM

@@ -18,6 +18,8 @@ from tests.cache_backends.answers import LLM, chat, found, look, store, texts
 from tests.reliability.servers.kinds import opened, wait_until_it_answers
 from tests.reliability.stores import HANG_SECONDS, Answer, answer_of
 from tests.servers.available import available
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.mongodb import ProtocolServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import RedisClusterServer
@@ -27,6 +29,8 @@ WRITERS = 3
 
 KEEPS: dict[str, Callable[[], Any]] = {
     "postgresql": lambda: PostgresServer(durable=True),
+    "mysql": lambda: MariaDBServer(durable=True),
+    "mongodb": ProtocolServer,
     "redis-aof-always": lambda: RedisServer(persistence="aof"),
     "redis-cluster-aof-always": lambda: RedisClusterServer(persistence="aof"),
 }
@@ -97,8 +101,8 @@ def kill_while_writing(server: Any, cache: ServerCache, writers: list[Writer], a
 @pytest.mark.parametrize("server", KEEPS.values(), ids=KEEPS, indirect=True)
 def test_a_killed_server_that_keeps_all_has_lost_no_acknowledged_store(server: Any) -> None:
     writers = [Writer(f"writer {number}") for number in range(WRITERS)]
-    with opened(server, "killed", strict=True) as cache:
-        assert cache.about().durability == "every_write"
+    with opened(server, "killed", strict=True, timeout=5) as cache:
+        assert cache.about().durability in ("every_write", "unknown")  # nx-27017 does not say
         for number in range(ROUNDS):
             kill_while_writing(server, cache, writers, after=5 + 17 * number)
             server.start()
@@ -115,7 +119,7 @@ def test_a_killed_server_that_keeps_all_has_lost_no_acknowledged_store(server: A
 @pytest.mark.parametrize("server", [lambda: RedisServer(persistence="aof-everysec")], ids=["redis"], indirect=True)
 def test_redis_that_syncs_every_second_lacks_nothing_but_the_last_moments(server: Any) -> None:
     writers = [Writer(f"writer {number}") for number in range(WRITERS)]
-    with opened(server, "killed", strict=True) as cache:
+    with opened(server, "killed", strict=True, timeout=5) as cache:
         assert cache.about().durability == "every_second"
         for number in range(ROUNDS):
             before = {prompt for writer in writers for prompt in writer.acknowledged}
