@@ -30,7 +30,7 @@ FAST = {"innodb-flush-log-at-trx-commit": "2", "innodb-flush-method": "nosync"}
 process. (With 0 that would be lost too: a commit returns before the kernel has it.)"""
 
 ACCOUNTS = f"""\
-DROP USER IF EXISTS ''@'localhost';
+DROP USER IF EXISTS ''@'localhost', root@'127.0.0.1', root@'::1';
 CREATE DATABASE IF NOT EXISTS cache;
 CREATE USER IF NOT EXISTS tester@'%' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL ON cache.* TO tester@'%';
