@@ -23,7 +23,6 @@ from cache_backends.servers.mongodb_documents import (
     entry_in,
     found_in,
     place,
-    remove_at,
     summary_in,
 )
 from cache_backends.servers.mongodb_queries import Condition, matching, of_namespace, over
@@ -81,7 +80,7 @@ class MongoDBCache(ServerCache):
 
         self._store.run(write)
         self._know_texts(entry)
-        if self._store.removal_is_due(fields["remove_at"]):
+        if fields["remove_at"] is not None:
             self._store.ask_for_removal()
         if self._upkeep_is_due(entry):
             self._keep_up()
@@ -96,7 +95,7 @@ class MongoDBCache(ServerCache):
 
         await self._store.run_async(write)
         self._know_texts(entry)
-        if self._store.removal_is_due(fields["remove_at"]):
+        if fields["remove_at"] is not None and not self._store.removal_is_asked_for:
             await asyncio.to_thread(self._store.ask_for_removal)
 
     def _document_to_write(self, entry: StoredEntry) -> tuple[Condition, Document]:
@@ -124,17 +123,14 @@ class MongoDBCache(ServerCache):
 
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         now, where = self.clock(), self._where(digest)
-        removal = remove_at(now, expires_at, now)
-        was_there = self._store.run(lambda collections: operations.set_expiry(collections, where, expires_at, removal))
-        if was_there and self._store.removal_is_due(removal):
+        was_there = self._store.run(lambda collections: operations.set_expiry(collections, where, expires_at, now))
+        if was_there and expires_at is not None:
             self._store.ask_for_removal()
         return was_there
 
     def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
-        now, where = self.clock(), self._where(digest)
-        if pinned:
-            return self._store.run(lambda collections: operations.pin(collections, where))
-        return self._store.run(lambda collections: operations.let_go(collections, where, now))
+        now, where, change = self.clock(), self._where(digest), operations.pin if pinned else operations.let_go
+        return self._store.run(lambda collections: change(collections, where, now))
 
     def _purge(self, now: float) -> int:
         return self._step_by_step(over(now))

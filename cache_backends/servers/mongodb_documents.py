@@ -8,6 +8,7 @@ order. Texts of which there are few (namespaces, parameters) are numbers that re
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,6 +40,8 @@ GRACE = 0.1
 """An entry stays at least so long after its end, and this part of its time to live: a lookup then says `expired`."""
 LONGEST_S = 100 * 366 * 86_400.0
 """What ends later than this from now MongoDB is not asked to remove."""
+NEVER = sys.float_info.max
+"""When entries end that have no time to live, or are pinned: no condition has to tell them apart."""
 
 READ = {"_id": 0, "value": 1, "created_at": 1, "expires_at": 1, "pinned": 1, "model_time_s": 1}
 """What a lookup needs."""
@@ -85,7 +88,7 @@ def document(entry: StoredEntry, namespace: str, now: float) -> Document:
         "key": entry.key,
         "created_at": float(entry.created_at),
         "expires_at": _float(entry.expires_at),
-        "remove_at": None if entry.pinned else remove_at(entry.created_at, entry.expires_at, now),
+        **ending(entry.created_at, entry.expires_at, now, pinned=entry.pinned),
         "model_time_s": _float(entry.model_time_s),
         "pinned": entry.pinned,
         "last_used_at": float(entry.last_used_at),
@@ -112,17 +115,21 @@ def searchable(prompt: str, answer: str, room: int) -> str:
     return text if len(text) * 4 <= room else text.encode()[:room].decode(errors="ignore")
 
 
-def remove_at(created_at: float, expires_at: float | None, now: float) -> datetime | None:
-    """When MongoDB may remove an entry by itself, by the time of day, which `now` need not be; None: never."""
-    if expires_at is None:
-        return None
+def ending(created_at: float, expires_at: float | None, now: float, *, pinned: bool) -> Document:
+    """The fields that follow from the time to live: when an entry ends, and when MongoDB may remove it by itself.
+
+    `remove_at` is a time of day, which `now` need not be.
+    """
+    if expires_at is None or pinned:
+        return {"ends_at": NEVER, "remove_at": None}
     after_s = max(0.0, expires_at - now) + max(LEAST_GRACE_S, GRACE * (expires_at - created_at))
-    return datetime.now(UTC) + timedelta(seconds=after_s) if after_s < LONGEST_S else None
+    remove_at = datetime.now(UTC) + timedelta(seconds=after_s) if after_s < LONGEST_S else None
+    return {"ends_at": float(expires_at), "remove_at": remove_at}
 
 
 def found_in(digest: bytes, read: Mapping[str, Any]) -> Found:
     """What a lookup needs of a document of `READ`. Raises `CorruptEntryError`."""
-    expires_at = None if read.get("pinned") is True else read.get("expires_at")
+    expires_at = None if read.get("pinned") else read.get("expires_at")
     return found(digest, (read.get("value"), read.get("created_at"), expires_at, read.get("model_time_s")))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import pymongo
 
@@ -11,7 +10,7 @@ from cache_backends.browse import Query
 from cache_backends.errors import CorruptEntryError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.records import StoreStats
-from cache_backends.servers.mongodb_documents import SHOWN, Document, found_in, remove_at
+from cache_backends.servers.mongodb_documents import SHOWN, Document, ending, found_in
 from cache_backends.servers.mongodb_queries import Condition, over, parts_of_page
 from cache_backends.servers.mongodb_store import Collections
 
@@ -37,18 +36,20 @@ def move_if_damaged(collections: Collections, where: Condition, digest: bytes, n
         collections.damaged.delete_many({"found_at": {"$lte": oldest["found_at"]}})
 
 
-def set_expiry(collections: Collections, where: Condition, expires_at: float | None, removal: datetime | None) -> bool:
-    """Let an entry expire, and be removed unless it is pinned; whether it was there."""
+def set_expiry(collections: Collections, where: Condition, expires_at: float | None, now: float) -> bool:
+    """Let an entry expire, or never; whether it was there."""
+    ends = ending(now, expires_at, now, pinned=False)
     for pinned in (False, True, False):  # again: it may have been let go in between
-        fields = {"expires_at": expires_at} | ({} if pinned else {"remove_at": removal})
+        fields = {"expires_at": expires_at} | ({} if pinned else ends)
         if collections.counted.update_one(where | {"pinned": {"$eq": pinned}}, {"$set": fields}).matched_count:
             return True
     return False
 
 
-def pin(collections: Collections, where: Condition) -> bool:
+def pin(collections: Collections, where: Condition, now: float) -> bool:
     """Keep an entry; whether it was there."""
-    return collections.counted.update_one(where, {"$set": {"pinned": True, "remove_at": None}}).matched_count > 0
+    fields = {"pinned": True, **ending(now, None, now, pinned=True)}
+    return collections.counted.update_one(where, {"$set": fields}).matched_count > 0
 
 
 def let_go(collections: Collections, where: Condition, now: float) -> bool:
@@ -58,7 +59,7 @@ def let_go(collections: Collections, where: Condition, now: float) -> bool:
         if read is None:
             return False
         created_at, expires_at = read.get("created_at", now), read.get("expires_at")
-        fields = {"pinned": False, "remove_at": remove_at(created_at, expires_at, now)}
+        fields = {"pinned": False, **ending(created_at, expires_at, now, pinned=False)}
         as_read = {"expires_at": {"$eq": expires_at}}
         if collections.counted.update_one(where | as_read, {"$set": fields}).matched_count:
             return True

@@ -30,7 +30,7 @@ def of_namespace(namespace_id: int) -> Condition:
 
 def over(now: float) -> Condition:
     """What entries meet whose time to live is over at the Unix time `now`."""
-    return {"pinned": {"$eq": False}, "expires_at": {"$lte": now}}
+    return {"ends_at": {"$lte": now}}
 
 
 def matching(query: Query, namespace_id: int, now: float) -> Condition:
@@ -41,7 +41,7 @@ def matching(query: Query, namespace_id: int, now: float) -> Condition:
     if query.state == "expired":
         conditions |= over(now)
     elif query.state == "live":
-        conditions["$nor"] = [over(now)]
+        conditions["ends_at"] = {"$gt": now}
     if query.words:
         conditions["words"] = {"$regex": _pattern(query.words)}
     return conditions
@@ -58,18 +58,13 @@ def parts_of_page(query: Query, matches: Condition) -> Iterator[tuple[Condition,
     may_be_missing = column in ("expires_at", "model_time_s")
     cursor = query.cursor
     if cursor is None:
-        yield (_both(matches, column, {"$gte": LEAST_NUMBER}) if may_be_missing else matches), by_column
+        yield matches | ({column: {"$gte": LEAST_NUMBER}} if may_be_missing else {}), by_column
     elif not cursor.is_missing:
-        yield _both(matches, column, {"$eq": cursor.value}) | {"key": {beyond: cursor.key}}, by_key
-        yield _both(matches, column, {beyond: cursor.value}), by_column
+        yield matches | {column: {"$eq": cursor.value}, "key": {beyond: cursor.key}}, by_key
+        yield matches | {column: {beyond: cursor.value}}, by_column
     if may_be_missing:
-        missing = _both(matches, column, {"$eq": None})
-        yield (missing | {"key": {beyond: cursor.key}} if cursor is not None and cursor.is_missing else missing), by_key
-
-
-def _both(conditions: Condition, field: str, more: Condition) -> Condition:
-    """Conditions, and one more for a field that may have one already."""
-    return conditions | {field: conditions.get(field, {}) | more}
+        key = {"key": {beyond: cursor.key}} if cursor is not None and cursor.is_missing else {}
+        yield matches | {column: {"$eq": None}} | key, by_key
 
 
 def _pattern(wanted: Sequence[str]) -> str:

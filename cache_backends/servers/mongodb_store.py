@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import pymongo
@@ -23,7 +24,7 @@ from cache_backends.servers.mongodb_documents import Document
 from cache_backends.servers.mongodb_errors import translated
 from cache_backends.servers.mongodb_queries import BY_AGE
 from cache_backends.servers.server_cache import ServerStore
-from cache_backends.servers.sql_store import MOST_KNOWN, PATIENCE_S
+from cache_backends.servers.sql_store import KNOWN_FOR_S, MOST_KNOWN, PATIENCE_S
 
 if TYPE_CHECKING:
     from cache_backends.servers.mongodb import MongoDBCache
@@ -71,8 +72,9 @@ class MongoStore(ServerStore, Forkable):
         self.clients = Clients(cache.address, cache.driver_settings, cache.timeout_s)
         self._making = threading.Lock()
         self._has_collections = False
-        self._removal_is_asked_for = False
+        self.removal_is_asked_for = False
         self.known: set[int] = set()
+        self._known_since = 0.0
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
@@ -96,29 +98,27 @@ class MongoStore(ServerStore, Forkable):
         return await self.ask_async(lambda: self._run_async(operation))
 
     def know(self, *texts: int) -> None:
-        """Remember that texts are in the database, by their numbers."""
-        if len(self.known) >= MOST_KNOWN:
+        """Remember for a while that texts are in the database, by their numbers."""
+        now = time.monotonic()
+        if len(self.known) >= MOST_KNOWN or now - self._known_since > KNOWN_FOR_S:
             self.known.clear()
+            self._known_since = now
         self.known.update(texts)
-
-    def removal_is_due(self, remove_at: datetime | None) -> bool:
-        """Whether MongoDB must still be asked to remove what is over, now that there is something to remove."""
-        return remove_at is not None and not self._removal_is_asked_for
 
     def ask_for_removal(self) -> None:
         """Make the index that MongoDB removes by, once in a process and only if needed: it costs every store a little.
 
         What fails is logged: what is over is no answer, removed or not.
         """
-        if self._removal_is_asked_for:
+        if self.removal_is_asked_for:
             return
-        self._removal_is_asked_for = True
+        self.removal_is_asked_for = True
         try:
             self.run_patiently(
                 lambda collections: collections.counted.create_index([("remove_at", 1)], expireAfterSeconds=0)
             )
         except CacheUnreachableError as error:
-            self._removal_is_asked_for = False
+            self.removal_is_asked_for = False
             logger.warning("the index that MongoDB removes expired entries by was not made: %s", error)
         except CacheError as error:
             logger.warning("MongoDB will not remove expired entries by itself, since it has no index for it: %s", error)
@@ -184,17 +184,9 @@ class MongoStore(ServerStore, Forkable):
 
     def _look_for_collections(self, *, again: bool = False) -> None:
         """See that the collections are there, and make them if they are missing."""
-        # Who has waited for another thread as long as a call may take gives up, like the one waited for.
-        if not self._making.acquire(timeout=self._timeout_s):
-            raise CacheUnreachableError(f"{self._address.name} did not answer within {self._timeout_s:g} s.")
-        try:
-            if again or not self._has_collections:
-                self._find_or_make_collections()
-        finally:
-            self._making.release()
-
-    def _find_or_make_collections(self) -> None:
-        with translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
+        with self._making_collections():
+            if self._has_collections and not again:
+                return
             collections = self._collections()
             found = collections.format.find_one({"_id": FORMAT_ID})
             if found is None:
@@ -207,10 +199,21 @@ class MongoStore(ServerStore, Forkable):
                 )
             self._has_collections = True
 
+    @contextlib.contextmanager
+    def _making_collections(self) -> Iterator[None]:
+        """One thread at a time. Who has waited as long as a call may take gives up, like the one waited for."""
+        if not self._making.acquire(timeout=self._timeout_s):
+            raise CacheUnreachableError(f"{self._address.name} did not answer within {self._timeout_s:g} s.")
+        try:
+            with translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
+                yield
+        finally:
+            self._making.release()
+
     def _make(self, collections: Collections) -> None:
         """Make the collections with their index, whoever else does the same now."""
         self.known.clear()
-        self._removal_is_asked_for = False
+        self.removal_is_asked_for = False
         try:
             with translated(self._address, self._timeout_s):
                 collections.counted.create_index(BY_AGE)

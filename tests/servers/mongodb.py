@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -13,6 +14,8 @@ from tests.servers.programs import NotInstalledError
 
 if TYPE_CHECKING:
     import pymongo
+
+EXACT_NX = Path(__file__).with_name("exact_nx.py")
 
 
 class ProtocolServer(Server):
@@ -33,7 +36,7 @@ class ProtocolServer(Server):
             raise NotInstalledError(
                 "Tests on MongoDB's protocol need nx-27017: pip install -r requirements-dev.txt, or set MONGODB_URL."
             )
-        command = [sys.executable, "-m", "nx_27017.nx_27017", "--host", self.host, "--port", str(self.port)]
+        command = [sys.executable, "-P", str(EXACT_NX), "--host", self.host, "--port", str(self.port)]
         return [*command, "--db", str(self.folder / "mongo.db"), "--log-file", "nx.log", "--pid-file", "nx.pid"]
 
     def _answers(self) -> bool:
