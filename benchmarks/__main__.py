@@ -6,7 +6,7 @@ import argparse
 import warnings
 from pathlib import Path
 
-from benchmarks import backends, imports, invoke, machine, page, parts, scale, servers, writers
+from benchmarks import backends, imports, invoke, machine, page, parts, scale, server_pages, servers, writers
 from benchmarks.tables import Table
 
 RESULTS = Path(__file__).parent / "results.md"
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "scale": scale.measure,
     "writers": writers.measure,
     "servers": servers.measure,
+    "browsing": server_pages.measure,
     "imports": imports.measure,
     "page": page.measure,
 }

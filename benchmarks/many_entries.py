@@ -40,11 +40,9 @@ def many_entries(count: int) -> Iterator[list[StoredEntry]]:
 
 def load_rows(cache: Any, entries: Sequence[StoredEntry]) -> None:
     """Into a database, by the statement of a store, in one transaction."""
-    from cache_backends.servers.sql_rows import entry_columns
-
     store = cache._store
     store.run(lambda session: [session.change(store.statements.know_text, text) for text in _texts(cache, entries)])
-    store.change_many(store.statements.write, [entry_columns(entry, cache.namespace) for entry in entries])
+    store.change_many(store.statements.write, [cache._row_to_write(entry) for entry in entries])
 
 
 def load_redis(cache: Any, entries: Sequence[StoredEntry]) -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from langchain_core.caches import BaseCache
 
-from benchmarks.many_entries import Load, load_redis, load_rows
-from benchmarks.raw_servers import Raw, RawPostgres, RawRedis, RawRedisCluster
+from benchmarks.many_entries import Load, load_documents, load_redis, load_rows
+from benchmarks.raw_servers import Raw, RawMongoDB, RawMySQL, RawPostgres, RawRedis, RawRedisCluster
 from cache_backends import CacheBackend, open_cache
 from tests.servers.asking import AnyServer
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.mongodb import mongodb_server
 from tests.servers.postgres import PostgresServer
 from tests.servers.programs import NotInstalledError
 from tests.servers.redis import RedisServer
@@ -53,8 +55,8 @@ class Running:
 
 
 def cache_at(url: str) -> CacheBackend:
-    """Our cache on a server. An hour to live, as what the raw write stores; time enough for calls on a busy machine."""
-    return open_cache(url, ttl=3600, timeout=10)
+    """Our cache on a server: with an end of life where the raw write has one; time enough for calls when it is busy."""
+    return open_cache(url, ttl=3600 if url.startswith("redis") else None, timeout=10)
 
 
 def _langchain_redis(url: str) -> BaseCache:
@@ -141,6 +143,14 @@ SERVED = (
         theirs=_langchain_postgres,
         settle=_settle_postgres,
     ),
+    Served(
+        "MariaDB",
+        lambda: MariaDBServer(durable=True, settings=AS_SHIPPED_MARIADB),
+        RawMySQL,
+        load_rows,
+        search_goal_s=0.5,
+    ),
+    Served("MongoDB", mongodb_server, RawMongoDB, load_documents, search_goal_s=0.5),
 )
 DURABILITY = (
     "Durable as each comes: PostgreSQL and MariaDB sync every commit, Redis takes snapshots. `nx-27017` speaks "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from cache_backends.errors import CacheConfigError
 from cache_backends.records import Durability, StoreAbout
 from cache_backends.servers.async_connections import AsyncConnections
-from cache_backends.servers.postgres_session import AsyncSession, connect, connect_async
+from cache_backends.servers.postgres_session import AsyncSession, PostgresSession, connect, connect_async
 from cache_backends.servers.sql_cache import SQLCache
 from cache_backends.servers.sql_session import MissingTableError
 from cache_backends.servers.sql_statements import COLUMNS, FORMAT, Dialect
@@ -83,6 +83,11 @@ class PostgresStore(SQLStore):
 
         self._async_sessions = AsyncConnections(connect_in_loop, AsyncSession.close, timeout_s)
 
+    def lookup(self, namespace: int, digest: bytes) -> tuple[Any, ...] | None:
+        """What a lookup needs of an entry. Raises `CacheError`."""
+        read = self.statements.read
+        return self.run(lambda session: cast(PostgresSession, session).lookup(read, namespace, digest))
+
     async def run_async(self, operation: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
         """`run`, for an event loop."""
         if not self.has_tables:
@@ -128,6 +133,10 @@ class PostgresCache(SQLCache):
 
     def _open_store(self) -> PostgresStore:
         return PostgresStore(self)
+
+    def _read(self, digest: bytes) -> Found | None:
+        row = self._store.lookup(*self._place(digest))
+        return None if row is None else found(digest, row)
 
     async def _aread(self, digest: bytes) -> Found | None:
         place = self._place(digest)

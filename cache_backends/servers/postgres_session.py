@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import struct
 import time
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import waiting
+from psycopg import pq, waiting
 
 from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
 from cache_backends.servers.address import Address
@@ -26,6 +28,11 @@ REFUSED_FOR_NOW = ("08", "57", "53300")
 """Beginnings of the codes of errors after which a connection is of no use: it broke, the server is going down (or
 ended this connection), there are too many. See "PostgreSQL Error Codes" in its manual."""
 CANCELLED = "57014"
+LOOKUP = b"llm_cache_lookup"
+"""The name of the prepared statement that reads an entry."""
+_INT8, _BYTEA = 20, 17
+"""Numbers of PostgreSQL's types; see `pg_type.dat` in its source."""
+_BIGINT, _DOUBLE = struct.Struct(">q"), struct.Struct(">d")
 SCHEMA_LOCK = 0x4C4C4D43  # "LLMC"
 """Held while the tables are made: `if not exists` alone fails where two make the same table at once."""
 
@@ -37,6 +44,59 @@ class PostgresSession:
         self.connection = connection
         self._cursor = connection.cursor(binary=True)
         self._address = address
+        self._pgconn = connection.pgconn
+        self._answer = select.poll()
+        self._answer.register(self._pgconn.socket, select.POLLIN)
+        self._looks_up = ""
+
+    def lookup(self, statement: str, namespace: int, digest: bytes) -> tuple[Any, ...] | None:
+        """The first row of a statement that gives a value and three times, by the driver's layer beneath cursors.
+
+        A cursor takes as long again. Whatever is not simply a row or none is left to it. Raises `CacheError`.
+        """
+        try:
+            if self._looks_up != statement:
+                sql = statement.replace("%s", "$1", 1).replace("%s", "$2", 1).encode()
+                self._pgconn.send_prepare(LOOKUP, sql, [_INT8, _BYTEA])
+                if self._result().status != pq.ExecStatus.COMMAND_OK:
+                    return next(iter(self.select(statement, (namespace, digest))), None)
+                self._looks_up = statement
+            self._pgconn.send_query_prepared(LOOKUP, (_BIGINT.pack(namespace), digest), (1, 1), result_format=1)
+            result = self._result()
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self.connection.timeout_s) from error
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            return next(iter(self.select(statement, (namespace, digest))), None)
+        if not result.ntuples:
+            return None
+        get = result.get_value
+        ends, took = get(0, 2), get(0, 3)
+        return (
+            get(0, 0),
+            _DOUBLE.unpack(get(0, 1))[0],
+            None if ends is None else _DOUBLE.unpack(ends)[0],
+            None if took is None else _DOUBLE.unpack(took)[0],
+        )
+
+    def _result(self) -> Any:
+        """What the server answers to what was sent last. Raises psycopg's errors and `TimeoutError`."""
+        pgconn, timeout_s = self._pgconn, self.connection.timeout_s
+        deadline = time.monotonic() + timeout_s
+        while pgconn.flush():  # never but where the server reads nothing: what is sent here is short
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            time.sleep(0.001)
+        while True:
+            if timeout_s <= 0 or not self._answer.poll(timeout_s * 1000):
+                raise TimeoutError
+            pgconn.consume_input()
+            if not pgconn.is_busy():
+                break
+            timeout_s = deadline - time.monotonic()
+        first = pgconn.get_result()
+        while pgconn.get_result() is not None:
+            pass
+        return first
 
     def select(self, statement: str, values: Values = ()) -> Rows:
         """The rows that a statement gives. Raises `CacheError`."""

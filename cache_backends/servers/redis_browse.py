@@ -7,7 +7,8 @@ in commands that take a fraction of a millisecond each, so that nobody else has 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from cache_backends.browse import Cursor, Place, Query, has_all, page_of
@@ -19,7 +20,7 @@ from cache_backends.servers.redis_keys import Partition, namespaces_key, numbere
 from cache_backends.servers.redis_scripts import BURY
 from cache_backends.servers.redis_session import Command, number
 from cache_backends.servers.redis_store import RedisStore
-from cache_backends.servers.redis_values import LISTED_BYTES, Head, stored
+from cache_backends.servers.redis_values import HEAD_BYTES, LISTED_BYTES, Head, stored
 from cache_backends.storage import StoredEntry
 
 AT_ONCE = 100
@@ -27,6 +28,9 @@ AT_ONCE = 100
 MOST_BYTES_AT_ONCE = 4_000_000
 BURIED_AT_ONCE = 200
 KEPT_ORDERS = ("created_at", "last_used_at")
+
+_Sizes = list[tuple[bytes, int]]
+"""Digests and sizes of some entries of one partition."""
 
 
 class _Look(NamedTuple):
@@ -43,7 +47,7 @@ def listed(store: RedisStore, places: Sequence[Partition], namespace: str, query
     """One page of entries. Raises `CacheError`, and what `query.progress` raises."""
     if query.finds_nothing:
         return EntryPage([], None, 0)
-    entries = sum(count_after_burying(store, places))
+    entries = sum(count_after_burying(store, places, now))
     plain = not query.words and query.model is None and query.state == "any"
     if plain and query.order_by in KEPT_ORDERS:
         return page_of(_summaries(store, places, namespace, _kept_order(store, places, query)), query, entries)
@@ -63,16 +67,15 @@ def listed(store: RedisStore, places: Sequence[Partition], namespace: str, query
     return page_of(found, query, total)
 
 
-def count_after_burying(store: RedisStore, places: Sequence[Partition]) -> list[int]:
+def count_after_burying(store: RedisStore, places: Sequence[Partition], now: float) -> list[int]:
     """How many entries each partition has, without those that Redis has removed. Raises `CacheError`."""
-    return store.many([store.script(BURY, place.about, b"%d" % BURIED_AT_ONCE) for place in places])
+    return store.many([store.script(BURY, place.about, number(now), b"%d" % BURIED_AT_ONCE) for place in places])
 
 
 def all_entries(store: RedisStore, places: Sequence[Partition]) -> Iterator[StoredEntry]:
     """Every readable entry, whole, in any order. Raises `CacheError`."""
-    for place in places:
-        for some in _in_portions(_sizes(store, place)):
-            yield from whole_entries(store, places, [digest for digest, _ in some])
+    for some, _ in _with_values(store, places, 1):
+        yield from whole_entries(store, places, [digest for digest, _ in some])
 
 
 def whole_entries(store: RedisStore, places: Sequence[Partition], digests: Sequence[bytes]) -> Iterator[StoredEntry]:
@@ -102,7 +105,7 @@ def models(store: RedisStore, places: Sequence[Partition]) -> list[str]:
 
 def stats(store: RedisStore, places: Sequence[Partition], now: float) -> StoreStats:
     """How much there is. Raises `CacheError`."""
-    entries = sum(count_after_burying(store, places))
+    entries = sum(count_after_burying(store, places, now))
     totals = store.many([(b"GET", place.total) for place in places])
     expired = store.many([(b"ZCOUNT", place.expires, b"-inf", number(now)) for place in places])
     first = store.many([(b"ZRANGE", place.created, b"0", b"0", b"WITHSCORES") for place in places])
@@ -173,36 +176,39 @@ def _matching(
     store: RedisStore, places: Sequence[Partition], query: Query, now: float
 ) -> Iterator[tuple[float | None, bytes]]:
     """The value to order by, and the digest, of each entry that matches."""
-    value_of = _order_values(store, places, query)
-    for look in _looks(store, places, None if query.words else LISTED_BYTES, query):
+    matching: list[_Look] = []
+    wanted = query.words
+    for look in _looks(store, places, None if wanted else LISTED_BYTES, query):
         if query.model is not None and look.head.model(look.value) != query.model:
             continue
         if query.state != "any" and look.head.is_over(now) != (query.state == "expired"):
             continue
-        if query.words and not _has_words(look, query.words):
+        if wanted and not _has_words(look, wanted):
             continue
-        yield value_of(look), look.digest
+        matching.append(look._replace(value=b""))
+        if len(matching) == AT_ONCE:
+            yield from _order_values(store, places, query, matching)
+            matching = []
+    yield from _order_values(store, places, query, matching)
 
 
-def _order_values(store: RedisStore, places: Sequence[Partition], query: Query) -> Callable[[_Look], float | None]:
-    """How a scan knows what to order by."""
+def _order_values(
+    store: RedisStore, places: Sequence[Partition], query: Query, looks: Sequence[_Look]
+) -> Iterator[tuple[float | None, bytes]]:
+    """What entries are ordered by, and their digests."""
+    values: Iterable[float | None]
+    pairs = [(places[partition_number(look.digest)], look.digest) for look in looks]
     if query.order_by == "hits":
-        hits = _beside(store, b"HSCAN", [place.hits for place in places])
-        return lambda look: hits.get(look.digest, 0.0)
-    if query.order_by == "last_used_at":
-        used = _beside(store, b"ZSCAN", [place.used for place in places])
-        return lambda look: used.get(look.digest, look.head.created_at)
-    if query.order_by == "size_bytes":
-        return lambda look: look.size_bytes
-    if query.order_by == "expires_at":
-        return lambda look: look.head.expires_at
-    if query.order_by == "model_time_s":
-        return lambda look: look.head.model_time_s
-    return lambda look: look.head.created_at
-
-
-def _beside(store: RedisStore, how: bytes, names: Sequence[bytes]) -> dict[bytes, float]:
-    return {digest: float(value) for name in names for digest, value in _scan(store, how, name)}
+        hits = store.many([(b"HGET", place.hits, digest) for place, digest in pairs])
+        values = [float(count or 0) for count in hits]
+    elif query.order_by == "last_used_at":
+        used = store.many([(b"ZSCORE", place.used, digest) for place, digest in pairs])
+        values = [look.head.created_at if at is None else float(at) for look, at in zip(looks, used, strict=True)]
+    elif query.order_by == "size_bytes":
+        values = [look.size_bytes for look in looks]
+    else:
+        values = [getattr(look.head, query.order_by) for look in looks]  # one of `EntryOrder`, which `Query` checked
+    return zip(values, (look.digest for look in looks), strict=True)
 
 
 def _looks(
@@ -211,27 +217,68 @@ def _looks(
     """Every entry, as much of it as asked for (None: all)."""
     looked_at = 0
     entries = sum(store.many([(b"ZCARD", place.created) for place in places]))
-    for place in places:
-        for some in _in_portions(_sizes(store, place)):
-            if first_bytes is None:
-                values = store.one(b"MGET", *(place.entry(digest) for digest, _ in some))
-            else:
-                end = b"%d" % (first_bytes - 1)
-                values = store.many([(b"GETRANGE", place.entry(digest), b"0", end) for digest, _ in some])
-            for (digest, size_bytes), value in zip(some, values, strict=True):
-                try:
-                    if value:
-                        yield _Look(digest, size_bytes, Head.of(value), value)
-                except (CorruptEntryError, CacheUnavailableError):
-                    continue  # a lookup will set it aside, or say so; a list only passes it over
-            looked_at += len(some)
-            if query is not None:
-                query.progress(looked_at, max(entries, looked_at))
+    for some, values in _with_values(store, places, first_bytes):
+        for (digest, size_bytes), value in zip(some, values, strict=True):
+            try:
+                if value:
+                    yield _Look(digest, size_bytes, Head.of(value), value)
+            except (CorruptEntryError, CacheUnavailableError):
+                continue  # a lookup will set it aside, or say so; a list only passes it over
+        looked_at += len(some)
+        if query is not None:
+            query.progress(looked_at, max(entries, looked_at))
+
+
+def _with_values(
+    store: RedisStore, places: Sequence[Partition], first_bytes: int | None
+) -> Iterator[tuple[_Sizes, Sequence[bytes | None]]]:
+    """Every entry with its size, some at a time, and their values.
+
+    The last values of what a scan has named are asked for together with its next step: half as many round trips.
+    """
+    scans = [(place, b"0") for place in reversed(places)]
+    portions: deque[tuple[Partition, _Sizes]] = deque()
+    seen: set[bytes] = set()
+    while scans or portions:
+        place, some = portions.popleft() if portions else (scans[-1][0], [])
+        commands = _read(place, some, first_bytes) if some else []
+        if portions or not scans:
+            values = store.many(commands)
+        else:
+            scanned, cursor = scans.pop()
+            if cursor == b"0":
+                seen = set()
+            *values, (cursor, flat) = store.many([*commands, _scan(scanned, cursor)])
+            named = zip(flat[::2], flat[1::2], strict=True)
+            new = {digest: int(size) for digest, size in named if digest not in seen}  # a scan may name one twice
+            seen.update(new)
+            portions.extend((scanned, portion) for portion in _in_portions(new.items()))
+            if cursor != b"0":
+                scans.append((scanned, cursor))
+        if some:
+            yield some, values[0] if first_bytes is None else values
+
+
+def _read(place: Partition, some: _Sizes, first_bytes: int | None) -> list[Command]:
+    """The commands that give values, or their beginnings."""
+    if first_bytes is None:
+        return [(b"MGET", *(place.entry(digest) for digest, _ in some))]
+    end = b"%d" % (first_bytes - 1)
+    return [(b"GETRANGE", place.entry(digest), b"0", end) for digest, _ in some]
+
+
+def _scan(place: Partition, cursor: bytes) -> Command:
+    return (b"HSCAN", place.sizes, cursor, b"COUNT", b"%d" % AT_ONCE)
 
 
 def _has_words(look: _Look, wanted: Sequence[str]) -> bool:
-    text = f"{look.head.prompt(look.value)}\n{text_of(look.value[look.head.sealed_at + CHECKSUM_BYTES :])}"
-    return has_all(text, wanted)
+    texts = look.value[HEAD_BYTES + look.head.model_bytes :]
+    answer_at = look.head.sealed_at - HEAD_BYTES - look.head.model_bytes + CHECKSUM_BYTES
+    if texts[: answer_at - CHECKSUM_BYTES].isascii() and texts[answer_at:].isascii() and b"\\u" not in texts:
+        lowered = texts.lower()  # JSON too: without such escapes, each word stands in it as it is
+        if not all(word.encode() in lowered for word in wanted):
+            return False  # which is nearly always so, and known without making texts of it
+    return has_all(f"{look.head.prompt(look.value)}\n{text_of(texts[answer_at:])}", wanted)
 
 
 def _summaries(
@@ -275,26 +322,9 @@ def _shown(head: Head, value: bytes) -> tuple[str, str]:
     return shortened(head.prompt(value), SHOWN_PROMPT_LENGTH), shortened(answer, SHOWN_ANSWER_LENGTH)
 
 
-def _sizes(store: RedisStore, place: Partition) -> Iterator[tuple[bytes, int]]:
-    seen: set[bytes] = set()
-    for digest, size in _scan(store, b"HSCAN", place.sizes):
-        if digest not in seen:  # a scan may name one twice
-            seen.add(digest)
-            yield digest, int(size)
-
-
-def _scan(store: RedisStore, how: bytes, name: bytes) -> Iterator[tuple[bytes, bytes]]:
-    cursor = b"0"
-    while True:
-        cursor, flat = store.one(how, name, cursor, b"COUNT", b"%d" % AT_ONCE)
-        yield from zip(flat[::2], flat[1::2], strict=True)
-        if cursor == b"0":
-            return
-
-
-def _in_portions(sizes: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+def _in_portions(sizes: Iterable[tuple[bytes, int]]) -> Iterator[_Sizes]:
     """Some entries at a time, of which one reply can hold all values."""
-    portion: list[tuple[bytes, int]] = []
+    portion: _Sizes = []
     total = 0
     for digest, size in sizes:
         if portion and (len(portion) >= AT_ONCE or total + size > MOST_BYTES_AT_ONCE):

@@ -12,7 +12,6 @@ from typing import NamedTuple
 BURYING, BURIED_AT_ONCE = 8, 16
 """One store in so many looks whether Redis has removed entries that are over, and at how many at most: at twice as many
 as stores add, so that none are left."""
-
 SHORTEST_GRACE_S = 60.0
 GRACE = 0.1
 """Redis removes an entry by itself when it has been over for a tenth of its time to live, and this at least: a lookup
@@ -23,7 +22,7 @@ LONGEST_S = 1e9
 _COMMON = """
 local created, used, expires, sizes, hits, total = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local tag = string.sub(created, 1, -8)
-local function name(digest)
+local function name(digest)  -- of all bytes in one call: a call for each took longer than the rest of a store
   return tag .. string.format('HEXADECIMAL', string.byte(digest, 1, -1))
 end
 -- A full Redis refuses a script's first write unless it is one that removes: DECRBY must not be the first.
@@ -39,11 +38,18 @@ local function forget(digest)
   redis.call('ZREM', expires, digest)
 end
 local function bury(ended)
+  local left = 0
   for _, digest in ipairs(ended) do
-    if redis.call('EXISTS', name(digest)) == 0 then forget(digest) end
+    if redis.call('EXISTS', name(digest)) == 0 then
+      forget(digest)
+    else
+      left = left + 1
+    end
   end
+  return left
 end
-""".replace("HEXADECIMAL", "%02x" * 32)  # of all bytes in one call: a call for each takes longer than all of a store
+"""
+_COMMON = _COMMON.replace("HEXADECIMAL", "%02x" * 32)
 
 
 class Script(NamedTuple):
@@ -171,9 +177,13 @@ return #some
 """Remove some entries, and with the last one all that lay beside them; how many."""
 
 BURY = Script.of("""
-bury(redis.call('ZRANGE', expires, 0, ARGV[1] - 1))
+local now, most = ARGV[1], ARGV[2]
+bury(redis.call('ZRANGEBYSCORE', expires, '-inf', now, 'LIMIT', 0, most))
+if bury(redis.call('ZRANGE', expires, 0, 1)) == 0 then bury(redis.call('ZRANGE', expires, 0, most - 1)) end
 return redis.call('ZCARD', created)
 """)
-"""Forget entries that Redis has removed at the end of their life; how many are left."""
+"""Forget entries that Redis has removed at the end of their life, or before, when it was full; how many are left.
+
+Of those that are not over only the first few are looked at, more of them only if these are gone."""
 
 ALL = (STORE, REMOVE, CHANGE, SET_ASIDE, USE, CLEAR, BURY)
