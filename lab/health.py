@@ -26,7 +26,9 @@ logger = logging.getLogger("lab.health")
 PINGS = 5
 """Round trips that are timed, after one that connects."""
 PATIENCE_S = 5.0
-"""How long one strategy may take before the next one is looked at."""
+"""How long one strategy, once opened, may take before the next one is looked at."""
+OPENING_S = 60.0
+"""How long opening may take: it asks no server, but may import a package of many megabytes on a busy machine."""
 LOOK_S = 0.05
 """How often the one who waits looks whether somebody stopped it."""
 TRIAL_TTL_S = 60.0
@@ -100,6 +102,7 @@ class _Check:
         self._strategies = strategies
         self._name = name
         self._namespaces = namespaces
+        self._is_open = threading.Event()
         self._done = threading.Event()
         self._to_close: CacheBackend | None = None
 
@@ -108,8 +111,12 @@ class _Check:
         if stopping():
             return False
         in_thread(self._run)
+        return self._wait(self._is_open, OPENING_S, stopping) and self._wait(self._done, patience_s, stopping)
+
+    def _wait(self, event: threading.Event, patience_s: float, stopping: Callable[[], bool]) -> bool:
+        """Until it has happened or the time is over; False where somebody stopped it."""
         deadline = time.monotonic() + patience_s
-        while not self._done.wait(min(LOOK_S, patience_s)) and time.monotonic() < deadline:
+        while not event.wait(min(LOOK_S, patience_s)) and time.monotonic() < deadline:
             if stopping():
                 return False
         return True
@@ -121,6 +128,7 @@ class _Check:
             logger.exception("the check of %s failed", self._name)
             self._note(state="unreachable", reason=self._said(error))
         finally:
+            self._is_open.set()
             self._done.set()
             if self._to_close is not None:
                 with contextlib.suppress(Exception):  # all is known by now
@@ -132,6 +140,7 @@ class _Check:
         except StrategyUnavailableError as error:
             self._note(state="unusable", reason=str(error))
             return
+        self._is_open.set()
         if isinstance(cache, CacheBackend):
             self._ask(cache)
         else:

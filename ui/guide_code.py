@@ -119,7 +119,9 @@ def _server_options() -> None:
     prose(
         _(
             "A `/`, `@`, `:` or other sign in a user name or password is written as in every address: `%2F`, `%40`, "
-            "`%3A`. A server is not asked when its cache is opened, so a program starts though the server is down."
+            "`%3A`. A server is not asked when its cache is opened, so a program starts though the server is down. "
+            "The way there is encrypted with `rediss://` for Redis, `sslmode=verify-full` for PostgreSQL, "
+            "`ssl_mode=verify_identity` for MySQL and MariaDB, `tls=true` for MongoDB."
         )
     )
 

@@ -114,7 +114,8 @@ def _mysql() -> Server:
         ),
         exactly=_(
             "Its tables are made when they are first needed, by a user that may do so. How much a crash may lose is "
-            "decided by `innodb_flush_log_at_trx_commit`: with 1, as it comes, nothing; with 0 or 2, the last second."
+            "decided by `innodb_flush_log_at_trx_commit`: with 1, as it comes, nothing; with 2, a power cut may take "
+            "the last second; with 0, every crash may. The health panel reads it from the server."
         ),
     )
 
@@ -136,14 +137,15 @@ def _mongodb() -> Server:
                 "larger answer is not stored. Not measured on a real MongoDB."
             ),
         ),
-        may_lose=_("It depends on its journal and on how many servers must confirm a write."),
+        may_lose=_("With `j=true`, or the majority of a replica set, nothing that was stored; else the last moments."),
         in_words=_(
             "MongoDB keeps each answer as a document. What is said of it here was tested by its protocol only, on "
             "nx-27017, a small server that speaks it: no real MongoDB was at hand, and none was measured."
         ),
         exactly=_(
-            "Besides looking at the end of an answer's life in each lookup, it removes what has expired by itself, "
-            "within about a minute."
+            "Its collections are made when they are first needed, by a user that may do so. MongoDB removes by itself "
+            "what has been over for a while. What a crash may lose is said here by its manual: its journal is written "
+            "every 100 ms, unless a write waits for it or for most members of a replica set."
         ),
     )
 

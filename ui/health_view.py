@@ -10,7 +10,7 @@ import streamlit as st
 from lab.health import PATIENCE_S, PINGS, Health, HealthJob, Trial, checked
 from lab.jobs import TooManyJobsError
 from ui import words
-from ui.guide_elements import detail, heading, prose, table
+from ui.guide_elements import detail, heading, prose
 from ui.language import _, ngettext
 from ui.numbers import DASH, count, duration, moment, size
 from ui.safe_text import shown_in_line
@@ -19,6 +19,10 @@ from ui.session import laboratory, scope
 POLL_S = 0.25
 STATE_KEY = "health"
 NO_BREAK_SPACE = "\u00a0"
+WIDTHS = (1.3, 1.7, 3.1, 0.9, 1.2)
+"""Of the columns, in parts."""
+LINES = 3
+"""Of a row while nothing is known and when all is well: what comes in moves nothing below."""
 
 
 @dataclass
@@ -48,8 +52,8 @@ def show_health() -> None:
             "A round trip asks the store for a key that it does not have; connecting is not in it, and the figure is "
             "the median of {pings}. To see whether a store keeps what it is given, an answer is stored in a namespace "
             "of its own, read back, compared and removed. The strategies are looked at one after the other, each for "
-            "{seconds} seconds at most, so a server that hangs holds up nobody. Entries and bytes are those of this "
-            "app that you can see, not of all that the store holds."
+            "{seconds} seconds at most once it is open, so a server that hangs holds up nobody. Entries and bytes are "
+            "those of this app that you can see, not of all that the store holds."
         ).format(pings=count(PINGS), seconds=count(int(PATIENCE_S)))
     )
 
@@ -124,11 +128,19 @@ def _show_result(job: HealthJob) -> None:
             icon=":material/error:",
         )
     now = next((name for name in names if name not in found), None) if not job.finished else None
-    table(
-        [_("Strategy"), _("Now"), _("A crash may lose"), _("Holds"), _("Store and read")],
-        [_row(name, found.get(name), is_next=name == now, running=not job.finished) for name in names],
-        alt=_("What the check found out about each strategy"),
-    )
+    with st.container(gap="xsmall"):
+        with st.container(border=True):
+            header = (_("Strategy"), _("Now"), _("A crash may lose"), _("Holds"), _("Store and read"))
+            _show_row([f":gray[{title}]" for title in header])
+        for name in names:
+            with st.container(border=True, key=f"health_{name}"):
+                _show_row(_row(name, found.get(name), is_next=name == now, running=not job.finished))
+
+
+def _show_row(cells: list[str]) -> None:
+    """Cells at widths that are the same in every row, whatever has been found out so far."""
+    for column, cell in zip(st.columns(WIDTHS, gap="small", vertical_alignment="center"), cells, strict=True):
+        column.markdown(cell)
 
 
 def _progress_text(job: HealthJob, found: dict[str, Health], done: int, expected: int) -> str:
@@ -144,10 +156,10 @@ def _progress_text(job: HealthJob, found: dict[str, Health], done: int, expected
 
 def _row(name: str, health: Health | None, *, is_next: bool, running: bool) -> list[str]:
     lab = laboratory()
-    title = f"{words.strategy_icon(lab, name)} {shown_in_line(words.strategy(lab, name))}"
+    title = f"**{words.strategy_icon(lab, name)} {shown_in_line(words.strategy(lab, name))}**"
     if health is None:
         waiting = _("Being checked") if is_next else _("Waiting") if running else _("Not checked")
-        return [title, f":gray[{waiting}]", DASH, DASH, DASH]
+        return [title, _in_lines([f":gray[{waiting}]"]), DASH, DASH, DASH]
     return [title, _now(health), _may_lose(health), _holds(health), _trial(health)]
 
 
@@ -166,15 +178,19 @@ def _now(health: Health) -> str:
         lines.append(f":red[:material/cloud_off: **{what}**]")
     if health.round_trip_s is not None:
         lines.append(
-            _("Round trip {time}, the median of {pings}").format(
-                time=duration(health.round_trip_s), pings=count(len(health.round_trips_s))
+            _("{time}, median of {pings}").format(
+                time=duration(health.round_trip_s).replace(" ", NO_BREAK_SPACE), pings=count(len(health.round_trips_s))
             )
         )
     if health.about is not None:
         lines.append(shown_in_line(f"{health.about.product} {health.about.version}"))
     if health.reason is not None:
-        lines.append(shown_in_line(health.reason))
-    return "  \n".join(lines)
+        lines.append(f":small[{shown_in_line(health.reason)}]")
+    return _in_lines(lines)
+
+
+def _in_lines(lines: list[str]) -> str:
+    return "  \n".join([*lines, *["&nbsp;"] * (LINES - len(lines))])
 
 
 def _may_lose(health: Health) -> str:
@@ -182,7 +198,7 @@ def _may_lose(health: Health) -> str:
         return DASH
     sentence = words.durability(health.about.durability)
     evidence = shown_in_line(health.about.detail)
-    return f"{sentence}  \n:gray[{evidence}]" if evidence else sentence
+    return f"{sentence}  \n:small[:gray[{evidence}]]" if evidence else sentence
 
 
 def _holds(health: Health) -> str:
@@ -196,15 +212,15 @@ def _trial(health: Health) -> str:
     if health.trial is None:
         return DASH
     if health.trial == "kept":
-        return f":green[:material/check_circle: {_trial_in_words('kept')}]"
-    said = shown_in_line(health.trial_detail or "")
+        return f":green[:material/check_circle:{NO_BREAK_SPACE}{_trial_in_words('kept')}]"
+    said = f":small[{shown_in_line(health.trial_detail)}]" if health.trial_detail else ""
     failed = f":red[:material/error: {_trial_in_words(health.trial)}]"
     return f"{failed}  \n{said}" if said else failed
 
 
 def _trial_in_words(trial: Trial) -> str:
     return {
-        "kept": _("Kept and read back"),
+        "kept": _("Kept"),
         "not_stored": _("Was not stored"),
         "not_found": _("Stored, but not found again"),
         "changed": _("Came back changed"),

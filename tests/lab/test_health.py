@@ -11,6 +11,7 @@ import pytest
 from langchain_core.outputs import Generation
 
 from cache_backends import CacheBackend, CacheUnavailableError
+from cache_backends.urls import SERVERS
 from lab.health import PINGS, Health, HealthJob, check_all, checked
 from lab.jobs import Job
 from lab.laboratory import Laboratory, Request
@@ -141,6 +142,19 @@ def test_a_server_that_hangs_costs_its_time_and_no_more(tmp_path: Path, server: 
     found = check(Strategies(settings(tmp_path)), patience_s=0.2)
     assert (found["redis"].state, found["redis"].round_trips_s) == ("silent", ())
     assert found["sqlite"].state == "answers"
+
+
+def test_what_takes_long_to_open_is_waited_for(
+    tmp_path: Path, server: MadeUpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+
+    def open_slowly(url: str, options: dict[str, Any]) -> CacheBackend:
+        opened.wait(0.3)  # longer than the patience: nobody sets it
+        return server.open(url, options)
+
+    monkeypatch.setitem(SERVERS, "redis", open_slowly)
+    assert check(Strategies(settings(tmp_path)), patience_s=0.2)["redis"].state == "answers"
 
 
 def test_of_a_server_that_hangs_later_on_it_is_told_what_was_found_out(tmp_path: Path, server: MadeUpServer) -> None:

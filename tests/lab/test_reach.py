@@ -106,6 +106,18 @@ def test_what_a_request_finds_is_believed_at_once(
     assert reach.standing("one", cache).state == "ready"
 
 
+def test_a_request_that_gets_through_ends_what_a_look_has_found(
+    reach: Reach, later: Later, server: MadeUpServer, cache: MadeUpCache
+) -> None:
+    server.down = "down"
+    reach.standing("one", cache)
+    later.do()
+    server.down = None
+    assert cache.view(namespace="a").lookup("prompt", "model") is None
+    assert reach.standing("one", cache).state == "ready"
+    assert later.work == []
+
+
 def test_one_that_answered_is_asked_again_now_and_then_when_somebody_looks(
     reach: Reach, later: Later, server: MadeUpServer, cache: MadeUpCache, clock: Clock
 ) -> None:
