@@ -71,6 +71,7 @@ SERVERS: dict[str, Callable[[str, dict[str, Any]], CacheBackend]] = {
     "redis+cluster": _redis,
     "rediss+cluster": _redis,
     "postgresql": _postgres,
+    "postgres": _postgres,
     "mysql": _mysql,
     "mariadb": _mysql,
     "mongodb": _mongodb,
