@@ -112,6 +112,8 @@ def _driver(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if (error.name or "").startswith("cache_backends"):
+            raise
         raise CacheConfigError(
             f"{error.name} is not installed, which this cache needs. Run: pip install 'llm-cache-backends[{extra}]'"
         ) from error

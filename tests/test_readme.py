@@ -12,6 +12,9 @@ import pytest
 
 import cache_backends
 from cache_backends import CacheBackend
+from cache_backends.servers.mysql import MYSQL
+from cache_backends.servers.postgres import POSTGRESQL
+from cache_backends.servers.sql_statements import Dialect, Statements
 from tests.openai_server import OpenAIServer
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +55,11 @@ def test_every_example_runs() -> None:
         if isinstance(value, CacheBackend):
             value.close()
     assert {"llm", "cache"} <= names.keys()
+
+
+@pytest.mark.parametrize("dialect", [POSTGRESQL, MYSQL], ids=["postgresql", "mysql"])
+def test_the_sql_is_what_the_cache_itself_runs(dialect: Dialect) -> None:
+    assert ";\n".join(Statements(dialect, "llm_cache").schema) + ";\n" in README
 
 
 def test_an_example_that_is_wrong_is_noticed_with_its_line() -> None:

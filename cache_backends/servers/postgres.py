@@ -158,7 +158,7 @@ class PostgresCache(SQLCache):
         settings: dict[str, str] = dict(self._store.run(lambda session: session.select(SETTINGS)))
         durability: Durability = "every_write"
         if settings["fsync"] == "off":
-            durability = "disk"
+            durability = "unknown"  # kill -9 loses nothing; a power cut may damage the whole database
         elif settings["synchronous_commit"] == "off":
             durability = "every_second"
         detail = ", ".join(f"{name}={settings[name]}" for name in ("fsync", "synchronous_commit"))
