@@ -15,6 +15,7 @@ from cache_backends.records import CacheEntry, EntryPage, EntrySummary, StoreAbo
 from cache_backends.servers import mongodb_operations as operations
 from cache_backends.servers.mongodb_about import about
 from cache_backends.servers.mongodb_clients import OPTIONS
+from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
 from cache_backends.servers.mongodb_documents import (
     READ,
     WHOLE,
@@ -26,7 +27,7 @@ from cache_backends.servers.mongodb_documents import (
     summary_in,
 )
 from cache_backends.servers.mongodb_queries import Condition, matching, of_namespace, over
-from cache_backends.servers.mongodb_store import AsyncCollections, Collections, MongoStore
+from cache_backends.servers.mongodb_store import MongoStore
 from cache_backends.servers.server_cache import ServerCache
 from cache_backends.servers.sql_cache import ROWS_A_STEP, ROWS_A_TRANSACTION
 from cache_backends.storage import Found, StoredEntry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -16,9 +16,9 @@ from cache_backends.errors import CacheConfigError
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.servers.address import Address
 from cache_backends.servers.connections import IDLE_S, MOST_AT_ONCE
+from cache_backends.servers.mongodb_collections import AsyncClient, AsyncCollections, Client, Collections
 
-Client = pymongo.MongoClient[dict[str, Any]]
-AsyncClient = pymongo.AsyncMongoClient[dict[str, Any]]
+Closing = AsyncGenerator[None, None]
 
 OPTIONS = (
     "appName",
@@ -63,56 +63,62 @@ _SWITCHES = {"True": "true", "False": "false"}
 class Clients(Forkable):
     """Clients connect when they are first used, and keep connections, and tasks that watch the server, until closed."""
 
-    def __init__(self, address: Address, settings: dict[str, str], timeout_s: float) -> None:
+    def __init__(self, address: Address, prefix: str, settings: dict[str, str], timeout_s: float) -> None:
         """Raises `CacheConfigError` for settings that the driver can't use."""
         self._address = address
+        self._prefix = prefix
         self._options = _options(address, settings, timeout_s)
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._client: Client | None = None
-        self._of_loops: dict[asyncio.AbstractEventLoop, AsyncClient] = {}
+        self._here: tuple[Client, Collections] | None = None
+        self._of_loops: dict[asyncio.AbstractEventLoop, tuple[AsyncCollections, Closing]] = {}
         self._inherited: list[object] = []
         self._closed = False
         tell_of_forks(self)
-        self.client()
+        self.collections()
 
     def after_fork_in_child(self) -> None:
         """Clients are the parent's. They are kept, not closed: that would end the parent's sessions."""
         self._lock = threading.Lock()
-        self._inherited.append((self._client, self._of_loops))
-        self._client = None
+        self._inherited.append((self._here, self._of_loops))
+        self._here = None
         self._of_loops = {}
 
-    def client(self) -> Client:
-        """The client of this process."""
-        if self._client is None:
+    def collections(self) -> Collections:
+        """The collections by the client of this process."""
+        here = self._here
+        if here is None:
             with self._lock:
-                if self._client is None:
-                    self._client = self._made(pymongo.MongoClient)
-        return self._client
+                here = self._here
+                if here is None:
+                    client = self._made(pymongo.MongoClient)
+                    here = self._here = client, Collections.of(client, self._address.database, self._prefix)
+        return here[1]
 
-    def client_of_loop(self) -> AsyncClient:
-        """The client of the running event loop."""
+    async def collections_of_loop(self) -> AsyncCollections:
+        """The collections by the client of the running event loop."""
         loop = asyncio.get_running_loop()
-        client = self._of_loops.get(loop)
-        if client is None:
-            with self._lock:
-                for other in [other for other in self._of_loops if other.is_closed()]:
-                    del self._of_loops[other]  # its tasks ended with the loop
-                client = self._of_loops[loop] = self._made(pymongo.AsyncMongoClient)
-        return client
+        here = self._of_loops.get(loop)
+        if here is None:
+            for other in [other for other in list(self._of_loops) if other.is_closed()]:
+                self._of_loops.pop(other, None)  # None: another loop's thread was faster
+            client = self._made(pymongo.AsyncMongoClient)
+            collections = AsyncCollections.of(client, self._address.database, self._prefix)
+            here = self._of_loops[loop] = collections, _closing(client, self._timeout_s)
+            await anext(here[1])
+        return here[0]
 
     def close(self) -> None:
-        """Close all clients; those of other event loops as soon as these get to it."""
+        """Close all clients; those of event loops as soon as these get to it."""
         if self._closed:
             return
         self._closed = True
-        if self._client is not None:
+        if self._here is not None:
             with pymongo.timeout(self._timeout_s), contextlib.suppress(PyMongoError):
-                self._client.close()
-        for loop, client in list(self._of_loops.items()):
+                self._here[0].close()
+        for loop, (_, closing) in list(self._of_loops.items()):
             with contextlib.suppress(RuntimeError):  # closed meanwhile
-                loop.call_soon_threadsafe(_close_soon, loop, client)
+                loop.call_soon_threadsafe(_close_soon, loop, closing)
 
     def _made(self, kind: Callable[..., Any]) -> Any:
         try:
@@ -124,9 +130,18 @@ class Clients(Forkable):
             ) from error
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, client: AsyncClient) -> None:
-    closing = loop.create_task(client.close())
-    closing.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
+async def _closing(client: AsyncClient, timeout_s: float) -> Closing:
+    """Closes a client when it is closed itself, as every event loop does with generators before it ends."""
+    try:
+        yield
+    finally:
+        with pymongo.timeout(timeout_s), contextlib.suppress(PyMongoError):
+            await client.close()
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, closing: Closing) -> None:
+    task = loop.create_task(closing.aclose())
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
 
 
 def _url(address: Address) -> str:

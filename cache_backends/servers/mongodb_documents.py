@@ -7,7 +7,7 @@ order. Texts of which there are few (namespaces, parameters) are numbers that re
 
 from __future__ import annotations
 
-import secrets
+import random
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -101,7 +101,7 @@ def document(entry: StoredEntry, namespace: str, now: float) -> Document:
         "shown_prompt": shortened(prompt, SHOWN_PROMPT_LENGTH),
         "shown_answer": shortened(answer, SHOWN_ANSWER_LENGTH),
         "words": searchable(prompt, answer, room),
-        "revision": secrets.randbits(63),
+        "revision": random.getrandbits(63),
         "value": seal(entry.key, entry.payload),
     }
 
@@ -111,7 +111,7 @@ def searchable(prompt: str, answer: str, room: int) -> str:
 
     " prefix" is in it where a word begins with that.
     """
-    text = "".join(f" {word}" for word in dict.fromkeys(word for text in (prompt, answer) for word in words(text)))
+    text = " ".join(["", *dict.fromkeys(words(f"{prompt}\n{answer}"))])
     return text if len(text) * 4 <= room else text.encode()[:room].decode(errors="ignore")
 
 

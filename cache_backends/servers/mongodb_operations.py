@@ -10,9 +10,9 @@ from cache_backends.browse import Query
 from cache_backends.errors import CorruptEntryError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.records import StoreStats
+from cache_backends.servers.mongodb_collections import Collections
 from cache_backends.servers.mongodb_documents import SHOWN, Document, ending, found_in
 from cache_backends.servers.mongodb_queries import Condition, over, parts_of_page
-from cache_backends.servers.mongodb_store import Collections
 
 DAMAGED_KEPT = 100
 TRIES = 3

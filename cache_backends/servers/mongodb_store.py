@@ -8,19 +8,15 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import pymongo
-from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 
 from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.servers.mongodb_clients import Clients
-from cache_backends.servers.mongodb_documents import Document
+from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
 from cache_backends.servers.mongodb_errors import translated
 from cache_backends.servers.mongodb_queries import BY_AGE
 from cache_backends.servers.server_cache import ServerStore
@@ -36,28 +32,6 @@ Result = TypeVar("Result")
 FORMAT = 1
 """The version of the collections."""
 FORMAT_ID = "format"
-ACKNOWLEDGED = WriteConcern(w=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Collections:
-    """What the cache keeps, as a client of the process reaches it."""
-
-    entries: Collection[Document]
-    """For stores, which wait for as many servers as the URL says."""
-    counted: Collection[Document]
-    """The same, for who needs to know how many documents were changed."""
-    texts: Collection[Document]
-    damaged: Collection[Document]
-    format: Collection[Document]
-
-
-@dataclass(frozen=True, slots=True)
-class AsyncCollections:
-    """What tasks need of that, as the client of an event loop reaches it."""
-
-    entries: AsyncCollection[Document]
-    texts: AsyncCollection[Document]
 
 
 class MongoStore(ServerStore, Forkable):
@@ -69,7 +43,7 @@ class MongoStore(ServerStore, Forkable):
         self._prefix = cache.prefix
         self._timeout_s = cache.timeout_s
         self._patience_s = max(PATIENCE_S, cache.timeout_s)
-        self.clients = Clients(cache.address, cache.driver_settings, cache.timeout_s)
+        self.clients = Clients(cache.address, cache.prefix, cache.driver_settings, cache.timeout_s)
         self._making = threading.Lock()
         self._has_collections = False
         self.removal_is_asked_for = False
@@ -133,7 +107,7 @@ class MongoStore(ServerStore, Forkable):
             if not self._has_collections:
                 self._look_for_collections()
             with translated(self._address, timeout_s), pymongo.timeout(timeout_s):
-                collections = self._collections()
+                collections = self.clients.collections()
                 try:
                     return operation(collections)
                 except (AutoReconnect, DuplicateKeyError) as error:
@@ -151,8 +125,7 @@ class MongoStore(ServerStore, Forkable):
             if not self._has_collections:
                 await asyncio.to_thread(self._look_for_collections)
             with translated(self._address, self._timeout_s), pymongo.timeout(self._timeout_s):
-                database = self.clients.client_of_loop()[self._address.database]
-                collections = AsyncCollections(database[f"{self._prefix}_entries"], database[f"{self._prefix}_texts"])
+                collections = await self.clients.collections_of_loop()
                 try:
                     return await operation(collections)
                 except (AutoReconnect, DuplicateKeyError) as error:
@@ -162,20 +135,6 @@ class MongoStore(ServerStore, Forkable):
         except CacheUnreachableError:
             self._forget()
             raise
-
-    def _collections(self) -> Collections:
-        database = self.clients.client()[self._address.database]
-        counting = database
-        if not database.write_concern.acknowledged:
-            counting = database.with_options(write_concern=ACKNOWLEDGED)
-        prefix = self._prefix
-        return Collections(
-            entries=database[f"{prefix}_entries"],
-            counted=counting[f"{prefix}_entries"],
-            texts=counting[f"{prefix}_texts"],
-            damaged=counting[f"{prefix}_damaged"],
-            format=counting[f"{prefix}_format"],
-        )
 
     def _forget(self) -> None:
         """What answers next may be another server, with less in it."""
@@ -187,7 +146,7 @@ class MongoStore(ServerStore, Forkable):
         with self._making_collections():
             if self._has_collections and not again:
                 return
-            collections = self._collections()
+            collections = self.clients.collections()
             found = collections.format.find_one({"_id": FORMAT_ID})
             if found is None:
                 self._make(collections)
