@@ -73,6 +73,9 @@ def with_texts(collections: Collections, found: Sequence[Document]) -> list[tupl
     return [(read, texts.get(read.get("llm_string"), "")) for read in found]
 
 
+CREATED = {"_id": 0, "created_at": 1}
+
+
 def page(collections: Collections, query: Query, matches: Condition) -> tuple[list[Document], int]:
     """The documents that follow the cursor, one more than a page where there are so many; and how many match in all."""
     entries, wanted = collections.counted, query.limit + 1
@@ -93,12 +96,15 @@ def stats(collections: Collections, here: Condition, now: float) -> StoreStats:
         "_id": None,
         "entries": {"$sum": 1},
         "size_bytes": {"$sum": "$size_bytes"},
-        "oldest": {"$min": "$created_at"},
-        "newest": {"$max": "$created_at"},
     }
+    # Not by `$min` and `$max`: the index has them at its ends, and what speaks MongoDB's protocol may round them.
+    oldest, newest = (
+        next((found["created_at"] for found in entries.find(here, CREATED, sort=age, limit=1)), None)
+        for age in ([("created_at", 1)], [("created_at", -1)])
+    )
     for of_all in entries.aggregate([{"$match": here}, {"$group": group}]):
         count, size_bytes = int(of_all["entries"]), int(of_all["size_bytes"])
-        return StoreStats(count, size_bytes, min(expired, count), of_all["oldest"], of_all["newest"])
+        return StoreStats(count, size_bytes, min(expired, count), oldest, newest)
     return StoreStats(0, 0, 0, None, None)
 
 
