@@ -67,7 +67,7 @@ def _postgresql() -> Server:
     return Server(
         name="postgresql",
         title="PostgreSQL",
-        schemes=("postgresql",),
+        schemes=("postgresql", "postgres"),
         example_url="postgresql://user:password@localhost:5432/cache",
         extra="postgres",
         kind=_kind(
