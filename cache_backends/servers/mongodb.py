@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cache_backends.browse import Cursor, Query, Row, page_of
 from cache_backends.codec import decode
@@ -14,7 +14,7 @@ from cache_backends.errors import CacheConfigError, CorruptEntryError
 from cache_backends.records import CacheEntry, EntryPage, EntrySummary, StoreAbout, StoreStats
 from cache_backends.servers import mongodb_operations as operations
 from cache_backends.servers.mongodb_about import about
-from cache_backends.servers.mongodb_clients import OPTIONS
+from cache_backends.servers.mongodb_clients import OPTIONS, with_usual_names
 from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
 from cache_backends.servers.mongodb_documents import (
     READ,
@@ -51,6 +51,9 @@ class MongoDBCache(ServerCache):
     _store: MongoStore
     driver_options: ClassVar[Sequence[str]] = OPTIONS
     default_port = 27017
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(with_usual_names(url), **options)
 
     def _open_store(self) -> MongoStore:
         name = self.address.database

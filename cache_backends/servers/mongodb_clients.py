@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -17,8 +18,7 @@ from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.servers.address import Address
 from cache_backends.servers.connections import IDLE_S, MOST_AT_ONCE
 from cache_backends.servers.mongodb_collections import AsyncClient, AsyncCollections, Client, Collections
-
-Closing = AsyncGenerator[None, None]
+from cache_backends.servers.per_loop import PerLoop
 
 OPTIONS = (
     "appName",
@@ -57,7 +57,28 @@ OPTIONS = (
 """The options of MongoDB's own URLs, but for timeouts, which follow from `timeout`; see "Connection String Options" in
 its manual. The driver checks their values."""
 
+_USUAL = {name.lower(): name for name in OPTIONS}
 _SWITCHES = {"True": "true", "False": "false"}
+
+
+def with_usual_names(url: str) -> str:
+    """A URL with MongoDB's options as `OPTIONS` spells them: their case does not matter to MongoDB.
+
+    >>> with_usual_names("mongodb://localhost/cache?replicaset=rs0&ttl=1h")
+    'mongodb://localhost/cache?replicaSet=rs0&ttl=1h'
+    """
+    place, separator, query = url.partition("?")
+    options = (option.partition("=") for option in query.split("&"))
+    named = ("".join((_USUAL.get(name.lower(), name), *rest)) for name, *rest in options)
+    return f"{place}{separator}{'&'.join(named)}"
+
+
+@dataclass(slots=True)
+class _OfLoop:
+    collections: AsyncCollections
+    closing: AsyncGenerator[None, None]
+    is_watched: bool = False
+    """Whether the loop will end `closing` before it ends itself."""
 
 
 class Clients(Forkable):
@@ -71,7 +92,7 @@ class Clients(Forkable):
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._here: tuple[Client, Collections] | None = None
-        self._of_loops: dict[asyncio.AbstractEventLoop, tuple[AsyncCollections, Closing]] = {}
+        self._of_loops = PerLoop(self._open_in_loop)
         self._inherited: list[object] = []
         self._closed = False
         tell_of_forks(self)
@@ -80,9 +101,8 @@ class Clients(Forkable):
     def after_fork_in_child(self) -> None:
         """Clients are the parent's. They are kept, not closed: that would end the parent's sessions."""
         self._lock = threading.Lock()
-        self._inherited.append((self._here, self._of_loops))
+        self._inherited.append(self._here)
         self._here = None
-        self._of_loops = {}
 
     def collections(self) -> Collections:
         """The collections by the client of this process."""
@@ -97,16 +117,11 @@ class Clients(Forkable):
 
     async def collections_of_loop(self) -> AsyncCollections:
         """The collections by the client of the running event loop."""
-        loop = asyncio.get_running_loop()
-        here = self._of_loops.get(loop)
-        if here is None:
-            for other in [other for other in list(self._of_loops) if other.is_closed()]:
-                self._of_loops.pop(other, None)  # None: another loop's thread was faster
-            client = self._made(pymongo.AsyncMongoClient)
-            collections = AsyncCollections.of(client, self._address.database, self._prefix)
-            here = self._of_loops[loop] = collections, _closing(client, self._timeout_s)
-            await anext(here[1])
-        return here[0]
+        here = self._of_loops.here()
+        if not here.is_watched:
+            here.is_watched = True
+            await anext(here.closing)
+        return here.collections
 
     def close(self) -> None:
         """Close all clients; those of event loops as soon as these get to it."""
@@ -116,21 +131,27 @@ class Clients(Forkable):
         if self._here is not None:
             with pymongo.timeout(self._timeout_s), contextlib.suppress(PyMongoError):
                 self._here[0].close()
-        for loop, (_, closing) in list(self._of_loops.items()):
+        for loop, there in self._of_loops.drop_all():
             with contextlib.suppress(RuntimeError):  # closed meanwhile
-                loop.call_soon_threadsafe(_close_soon, loop, closing)
+                loop.call_soon_threadsafe(_close_soon, loop, there.closing)
+
+    def _open_in_loop(self) -> _OfLoop:
+        client = self._made(pymongo.AsyncMongoClient)
+        collections = AsyncCollections.of(client, self._address.database, self._prefix)
+        return _OfLoop(collections, _closing(client, self._timeout_s))
 
     def _made(self, kind: Callable[..., Any]) -> Any:
         try:
             return kind(_url(self._address), **self._options)
         except (PyMongoError, ValueError, TypeError, OSError) as error:
             raise CacheConfigError(
-                f"{self._address.name!r} can't be used as it is: {self._address.without_password(str(error))} "
+                f"{self._address.name!r} can't be used as it is: "
+                f"{self._address.without_password(str(error)).rstrip('.')}. "
                 f"Options of MongoDB that may stand in the URL: {', '.join(OPTIONS)}."
             ) from error
 
 
-async def _closing(client: AsyncClient, timeout_s: float) -> Closing:
+async def _closing(client: AsyncClient, timeout_s: float) -> AsyncGenerator[None, None]:
     """Closes a client when it is closed itself, as every event loop does with generators before it ends."""
     try:
         yield
@@ -139,7 +160,7 @@ async def _closing(client: AsyncClient, timeout_s: float) -> Closing:
             await client.close()
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, closing: Closing) -> None:
+def _close_soon(loop: asyncio.AbstractEventLoop, closing: AsyncGenerator[None, None]) -> None:
     task = loop.create_task(closing.aclose())
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
 

@@ -35,7 +35,7 @@ def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
     code = getattr(error, "code", None)
     if isinstance(error, errors.DocumentTooLarge) or code in TOO_LARGE:
         return NotCacheableError("too_large", f"the entry is larger than a document of MongoDB may be: {said}")
-    if code in AUTHENTICATION_FAILED or (code == UNAUTHORIZED and address.user is None):
+    if code in AUTHENTICATION_FAILED or (code == UNAUTHORIZED and "requires authentication" in said):
         return CacheUnreachableError(f"{address.name} lets nobody in with this user and password: {said}")
     if isinstance(error, errors.ServerSelectionTimeoutError) and said and "timed out" not in said:
         return CacheUnreachableError(f"{address.name} can't be connected to within {timeout_s:g} s: {said}")

@@ -79,13 +79,14 @@ CREATED = {"_id": 0, "created_at": 1}
 def page(collections: Collections, query: Query, matches: Condition) -> tuple[list[Document], int]:
     """The documents that follow the cursor, one more than a page where there are so many; and how many match in all."""
     entries, wanted = collections.counted, query.limit + 1
-    total: int = entries.database.command("count", entries.name, query=matches)["n"]
     found: list[Document] = []
     for condition, order in parts_of_page(query, matches):
         rest = wanted - len(found)
         if rest:
             found += entries.find(condition, SHOWN, sort=order, limit=rest, batch_size=rest)
-    return found, total
+    if query.cursor is None and len(found) < wanted:
+        return found, len(found)  # all there are, without looking at every document again
+    return found, entries.database.command("count", entries.name, query=matches)["n"]
 
 
 def stats(collections: Collections, here: Condition, now: float) -> StoreStats:

@@ -19,8 +19,8 @@ BY_AGE: Order = [("namespace", 1), ("created_at", 1), ("key", 1)]
 
 LEAST_NUMBER = -sys.float_info.max
 """No number is less: a value that is not less is a number."""
-LONGEST_PATTERN = 4_000
-"""Letters of one word that are looked for: MongoDB takes patterns of up to 32,764 bytes, of all words together."""
+LONGEST_PATTERN = 2_000
+"""Letters of the words in one pattern, and of one word that are looked for: MongoDB takes 32,764 bytes of a pattern."""
 
 
 def of_namespace(namespace_id: int) -> Condition:
@@ -43,14 +43,18 @@ def matching(query: Query, namespace_id: int, now: float) -> Condition:
     elif query.state == "live":
         conditions["ends_at"] = {"$gt": now}
     if query.words:
-        conditions["words"] = {"$regex": _pattern(query.words)}
+        pattern, *more = _patterns(query.words)
+        conditions["words"] = {"$regex": pattern}
+        if more:
+            conditions["$and"] = [{"words": {"$regex": pattern}} for pattern in more]
     return conditions
 
 
 def parts_of_page(query: Query, matches: Condition) -> Iterator[tuple[Condition, Order]]:
     """Queries that one after the other give the entries that follow the cursor, in order.
 
-    First those with the cursor's value and a key beyond its own, then those with values beyond, then those without.
+    First those with the cursor's value and a key beyond its own, then those with values beyond, then those without: in
+    MongoDB's own order a missing value is the least.
     """
     column = query.order_by  # one of `EntryOrder`, which `Query` checked
     beyond, direction = ("$lt", -1) if query.descending else ("$gt", 1)
@@ -58,7 +62,10 @@ def parts_of_page(query: Query, matches: Condition) -> Iterator[tuple[Condition,
     may_be_missing = column in ("expires_at", "model_time_s")
     cursor = query.cursor
     if cursor is None:
-        yield matches | ({column: {"$gte": LEAST_NUMBER}} if may_be_missing else {}), by_column
+        if query.descending or not may_be_missing:
+            yield matches, by_column
+            return
+        yield matches | {column: {"$gte": LEAST_NUMBER}}, by_column
     elif not cursor.is_missing:
         yield matches | {column: {"$eq": cursor.value}, "key": {beyond: cursor.key}}, by_key
         yield matches | {column: {beyond: cursor.value}}, by_column
@@ -67,9 +74,16 @@ def parts_of_page(query: Query, matches: Condition) -> Iterator[tuple[Condition,
         yield matches | {column: {"$eq": None}} | key, by_key
 
 
-def _pattern(wanted: Sequence[str]) -> str:
+def _patterns(wanted: Sequence[str]) -> Iterator[str]:
     """What finds texts of `searchable` in which each of the wanted, which are letters and digits, begins a word."""
-    if len(wanted) == 1:
-        return f" {wanted[0][:LONGEST_PATTERN]}"
-    each = LONGEST_PATTERN // len(wanted)
-    return "^" + "".join(f"(?=.* {word[: max(1, each)]})" for word in wanted)
+    portion: list[str] = []
+    for word in dict.fromkeys(word[:LONGEST_PATTERN] for word in wanted):
+        if portion and sum(map(len, portion)) + len(word) > LONGEST_PATTERN:
+            yield _pattern(portion)
+            portion = []
+        portion.append(word)
+    yield _pattern(portion)
+
+
+def _pattern(wanted: Sequence[str]) -> str:
+    return f" {wanted[0]}" if len(wanted) == 1 else "^" + "".join(f"(?=.* {word})" for word in wanted)
