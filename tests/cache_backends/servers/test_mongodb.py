@@ -15,6 +15,7 @@ from pymongo import errors
 
 from cache_backends import open_cache
 from cache_backends.servers import mongodb_documents
+from cache_backends.servers import mongodb_operations as operations
 from cache_backends.servers.mongodb import MongoDBCache
 from cache_backends.servers.mongodb_documents import FIELDS_BYTES, GRACE, LARGEST_BYTES, LEAST_GRACE_S, LONGEST_S
 from cache_backends.servers.mongodb_queries import BY_AGE
@@ -184,6 +185,49 @@ def test_the_use_of_what_is_gone_makes_no_document(cache: MongoDBCache, document
     documents.delete_many({})
     cache.flush()
     assert list(documents.find({})) == []
+
+
+def test_a_use_of_before_sets_nothing_back(cache: MongoDBCache, documents: Any, clock: FakeClock) -> None:
+    store(cache, "q", "answer")
+    stored_at = clock.now
+    uses = [(documents.find_one({})["_id"], 2, stored_at - 10)]
+    cache._store.run(lambda collections: operations.note_uses(collections, uses))
+    assert (whole(cache, "q").hits, whole(cache, "q").last_used_at) == (2, stored_at)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [lambda cache: cache.pin(key_of("q")), lambda cache: (found(cache, "q"), cache.flush())],
+    ids=["pinned", "used"],
+)
+def test_who_was_pinned_or_used_since_is_not_evicted(
+    cache: MongoDBCache, clock: FakeClock, save: Callable[[MongoDBCache], Any]
+) -> None:
+    for prompt in "qr":
+        store(cache, prompt, "answer")
+        clock.tick()
+    victims = cache._store.run(lambda collections: operations.least_recently_used(collections, 2))
+    save(cache)
+    assert cache._store.run(lambda collections: operations.evict(collections, victims)) == 1
+    assert prompts(cache) == {"q"}
+
+
+def test_an_answer_that_is_stored_while_a_damaged_one_is_moved_stays(
+    cache: MongoDBCache, documents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(cache, "q", "old answer")
+    documents.update_one({}, {"$set": {"value": b"damaged"}})
+    kind = type(cache._store.clients.collections().damaged)
+    update_one = kind.update_one
+
+    def store_first(collection: Any, *args: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        store(cache, "q", "new answer")
+        return update_one(collection, *args, **options)
+
+    monkeypatch.setattr(kind, "update_one", store_first)
+    assert look(cache, "q").outcome == "corrupt"
+    assert found(cache, "q") == ["new answer"]
 
 
 @pytest.mark.parametrize("field", ["shown_prompt", "created_at", "size_bytes", "key"])
