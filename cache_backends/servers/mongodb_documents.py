@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cache_backends.browse import words
-from cache_backends.codec import decode, seal
+from cache_backends.codec import seal, text_of
 from cache_backends.errors import CorruptEntryError, NotCacheableError
 from cache_backends.readable import (
     SHOWN_ANSWER_LENGTH,
@@ -25,7 +25,6 @@ from cache_backends.readable import (
 )
 from cache_backends.records import EntrySummary
 from cache_backends.storage import Found, StoredEntry
-from cache_backends.summaries import joined_text
 from cache_backends.table_rows import found, interned_id, stored
 
 Document = dict[str, Any]
@@ -76,7 +75,7 @@ def document(entry: StoredEntry, namespace: str, now: float) -> Document:
     """
     message = single_message(entry.raw_prompt)
     prompt = readable_prompt(entry.raw_prompt) if message is None else message
-    answer = joined_text(decode(entry.payload))
+    answer = text_of(entry.payload)
     kept_prompt = entry.raw_prompt if message is None else message
     room = LARGEST_BYTES - FIELDS_BYTES - len(entry.payload) - len(kept_prompt.encode())
     if room < 0:
