@@ -470,20 +470,6 @@ def is_waiting(server: MariaDBServer, thread: int) -> bool:
         return cursor.fetchone() == (1,)
 
 
-async def test_an_event_loop_goes_on_while_a_store_waits(cache: MySQLCache, server: MariaDBServer) -> None:
-    store(cache, "q", "old")
-    (thread,) = session_of(cache).select("select connection_id()")[0]
-    with server.connect(autocommit=False) as raw, raw.cursor() as cursor:
-        cursor.execute(f"select 1 from {cache.prefix}_entries for update")
-        storing = asyncio.create_task(cache.aupdate("q", LLM, cache.lookup("q", LLM) or []))
-        while not await asyncio.to_thread(is_waiting, server, thread):
-            assert not storing.done()
-        raw.rollback()
-        await storing
-    assert await cache.alookup("q", LLM) is not None
-    assert cache.counters.stores == 2
-
-
 # Connections
 
 
