@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from langchain_core.outputs import Generation
 
 from cache_backends.base import CacheBackend, caller
-from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError, NotCacheableError
+from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
 from cache_backends.keys import request_digest
 from cache_backends.limits import Limits
 from cache_backends.options import OPTIONS, merged_options
@@ -48,7 +48,7 @@ class ServerStore:
         except CacheUnreachableError as error:
             self.breaker.failed(str(error))
             raise
-        except (CacheError, NotCacheableError):
+        except CacheError:
             self.breaker.succeeded()  # it answered, if only by refusing
             raise
         self.breaker.succeeded()
@@ -62,7 +62,7 @@ class ServerStore:
         except CacheUnreachableError as error:
             self.breaker.failed(str(error))
             raise
-        except (CacheError, NotCacheableError):
+        except CacheError:
             self.breaker.succeeded()
             raise
         self.breaker.succeeded()

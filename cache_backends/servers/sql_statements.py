@@ -89,7 +89,6 @@ class Statements:
         self.set_expiry = f"update {entries} set expires_at = %s {one}"
         self.set_pinned = f"update {entries} set pinned = %s {one}"
         self.note_uses = f"update {entries} set hits = hits + %s, last_used_at = greatest(last_used_at, %s) {one}"
-        self.newest_use = f"select max(last_used_at) from {many}"
         self.count = f"select count(*) from {many}"
         self.measure = f"select count(*), coalesce(sum(size_bytes), 0) from {many}"
         self.least_recently_used = (
