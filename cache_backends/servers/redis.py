@@ -15,10 +15,11 @@ from cache_backends.servers.redis_about import about
 from cache_backends.servers.redis_browse import all_entries, listed, models, namespaces, stats, whole_entries
 from cache_backends.servers.redis_keys import Partition, partition_number, partitions
 from cache_backends.servers.redis_scripts import CHANGE, GRACE, LONGEST_S, REMOVE, SET_ASIDE, SHORTEST_GRACE_S, STORE
-from cache_backends.servers.redis_session import Command, number
+from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
 from cache_backends.servers.redis_upkeep import clear, evict, purge, write_uses
-from cache_backends.servers.redis_values import found, to_value
+from cache_backends.servers.redis_values import found, note, to_value
+from cache_backends.servers.redis_wire import Command
 from cache_backends.servers.server_cache import ServerCache
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
@@ -105,16 +106,12 @@ class RedisCache(ServerCache):
         return self._store.script(
             STORE,
             (*place.about, place.entry(entry.digest), place.strings),
-            entry.digest,
             value,
-            number(entry.created_at),
-            number(entry.last_used_at),
-            b"" if ends_at is None else number(ends_at),
             self._kept_ms(ends_at),
-            b"%d" % entry.size_bytes,
             b"%d" % interned_id(entry.llm_string),
             entry.llm_string.encode(),
-            b"%d" % entry.hits,
+            note(entry, ends_at),
+            number(entry.created_at),
             whole=whole,
         )
 

@@ -18,9 +18,10 @@ from cache_backends.readable import SHOWN_ANSWER_LENGTH, SHOWN_PROMPT_LENGTH, sh
 from cache_backends.records import EntryPage, EntrySummary, StoreStats
 from cache_backends.servers.redis_keys import Partition, namespaces_key, numbered_partitions, partition_number
 from cache_backends.servers.redis_scripts import BURY
-from cache_backends.servers.redis_session import Command, number
+from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
 from cache_backends.servers.redis_values import HEAD_BYTES, LISTED_BYTES, Head, stored
+from cache_backends.servers.redis_wire import Command
 from cache_backends.storage import StoredEntry
 
 AT_ONCE = 100
@@ -74,6 +75,7 @@ def count_after_burying(store: RedisStore, places: Sequence[Partition], now: flo
 
 def all_entries(store: RedisStore, places: Sequence[Partition]) -> Iterator[StoredEntry]:
     """Every readable entry, whole, in any order. Raises `CacheError`."""
+    store.settle(places)
     for some, _ in _with_values(store, places, 1):
         yield from whole_entries(store, places, [digest for digest, _ in some])
 
@@ -82,6 +84,7 @@ def whole_entries(store: RedisStore, places: Sequence[Partition], digests: Seque
     """The entries with these digests that are there and readable. Raises `CacheError`."""
     at = [places[partition_number(digest)] for digest in digests]
     pairs = list(zip(at, digests, strict=True))
+    store.settle(set(at))
     values = store.many([(b"GET", place.entry(digest)) for place, digest in pairs])
     used = store.many([(b"ZSCORE", place.used, digest) for place, digest in pairs])
     hits = store.many([(b"HGET", place.hits, digest) for place, digest in pairs])
@@ -99,6 +102,7 @@ def whole_entries(store: RedisStore, places: Sequence[Partition], digests: Seque
 
 def models(store: RedisStore, places: Sequence[Partition]) -> list[str]:
     """The models whose answers are there. Raises `CacheError`."""
+    store.settle(places)
     named = {look.head.model(look.value) for look in _looks(store, places, LISTED_BYTES)}
     return [model for model in named if model is not None]
 
@@ -125,7 +129,7 @@ def namespaces(store: RedisStore, prefix: str) -> list[str]:
     names = []
     for key, name in zip(flat[::2], flat[1::2], strict=True):
         places = numbered_partitions(prefix, key.decode("ascii", "replace"))
-        if any(store.many([(b"ZCARD", place.created) for place in places])):
+        if any(store.many([(b"EXISTS", place.created, place.noted) for place in places])):
             names.append(name.decode("utf-8", "replace"))
     return names
 

@@ -13,7 +13,8 @@ from cache_backends.errors import CacheError
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.servers.address import Address
 from cache_backends.servers.bounded import bounded
-from cache_backends.servers.redis_session import DEFAULT_PORT, Command, connection_settings, failure, unreachable
+from cache_backends.servers.redis_session import DEFAULT_PORT, connection_settings, failure, unreachable
+from cache_backends.servers.redis_wire import Command
 
 _NEVER_CHANGED = (b"GET", b"EVAL")
 """Commands whose replies redis-py leaves as they are."""

@@ -12,6 +12,7 @@ together, and different partitions lie on different nodes. For the namespace wit
     {prefix:N:P}:hits                      hash: digest, and how often it was used; only of what was
     {prefix:N:P}:strings                   hash: number, and the parameters (llm_string) that it stands for
     {prefix:N:P}:bytes                     the sum of the sizes
+    {prefix:N:P}:noted                     list: the last few stores, not in the above yet; see `redis_scripts`
     {prefix:N:P}:damaged                   hash: digest, and the damaged value that was set aside
 
     prefix:namespaces                      hash: N, and the name of the namespace
@@ -41,6 +42,7 @@ class Partition(NamedTuple):
     hits: bytes
     strings: bytes
     total: bytes
+    noted: bytes
     damaged: bytes
 
     def entry(self, digest: bytes) -> bytes:
@@ -50,7 +52,7 @@ class Partition(NamedTuple):
     @property
     def about(self) -> tuple[bytes, ...]:
         """The keys that every script gets, in the order in which `redis_scripts` names them."""
-        return self.created, self.used, self.expires, self.sizes, self.hits, self.total
+        return self.created, self.used, self.expires, self.sizes, self.hits, self.total, self.noted
 
     @property
     def all_keys(self) -> tuple[bytes, ...]:
@@ -71,7 +73,7 @@ def partitions(prefix: str, namespace: str) -> tuple[Partition, ...]:
 
 def numbered_partitions(prefix: str, number: str) -> tuple[Partition, ...]:
     """The same by the namespace's number, 16 hexadecimal digits."""
-    names = ("created", "used", "expires", "sizes", "hits", "strings", "bytes", "damaged")
+    names = ("created", "used", "expires", "sizes", "hits", "strings", "bytes", "noted", "damaged")
     tags = [f"{{{prefix}:{number}:{index:02x}}}" for index in range(PARTITIONS)]
     return tuple(Partition(tag.encode(), *(f"{tag}:{name}".encode() for name in names)) for tag in tags)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redis import asyncio as async_redis
@@ -16,17 +16,17 @@ from cache_backends.errors import CacheUnavailableError
 from cache_backends.servers.connections import MOST_AT_ONCE, Connections, DroppedError
 from cache_backends.servers.per_loop import PerLoop
 from cache_backends.servers.redis_cluster import ClusterSession
-from cache_backends.servers.redis_keys import format_key, namespaces_key
-from cache_backends.servers.redis_scripts import Script
+from cache_backends.servers.redis_keys import Partition, format_key, namespaces_key
+from cache_backends.servers.redis_scripts import SETTLE, Script
 from cache_backends.servers.redis_session import (
     DEFAULT_PORT,
-    Command,
     RedisSession,
     connect,
     connection_settings,
     failure,
 )
 from cache_backends.servers.redis_values import FORMAT
+from cache_backends.servers.redis_wire import Command
 from cache_backends.servers.server_cache import ServerStore
 from cache_backends.table_rows import interned_id
 
@@ -102,6 +102,10 @@ class RedisStore(ServerStore):
     def many(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to several commands. Raises `CacheError`."""
         return self.run(lambda session: session.many(commands)) if commands else []
+
+    def settle(self, places: Iterable[Partition]) -> None:
+        """See that the orders of partitions have all that was stored so far. Raises `CacheError`."""
+        self.many([self.script(SETTLE, place.about) for place in places])
 
     def on_each_node(self, *command: bytes) -> list[Any]:
         """The replies of every node that keeps entries. Raises `CacheError`."""

@@ -15,9 +15,10 @@ from cache_backends.servers.redis_keys import (
     partitions,
 )
 from cache_backends.servers.redis_scripts import CLEAR, REMOVE, USE
-from cache_backends.servers.redis_session import Command, number
+from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
 from cache_backends.servers.redis_values import FLAGS_AT, HEAD_BYTES, Head, is_pinned
+from cache_backends.servers.redis_wire import Command
 
 USES_AT_ONCE = 500
 CLEARED_AT_ONCE = 50
@@ -55,6 +56,7 @@ def clear(store: RedisStore, places: Sequence[Partition]) -> None:
 
 def purge(store: RedisStore, places: Sequence[Partition], now: float) -> int:
     """Remove the entries that have expired at the Unix time `now`; how many. Raises `CacheError`."""
+    store.settle(places)
     return sum(_purge(store, place, now) for place in places)
 
 
@@ -96,6 +98,7 @@ def evict(store: RedisStore, prefix: str) -> int:
         for key in store.one(b"HKEYS", namespaces_key(prefix))
         for place in numbered_partitions(prefix, key.decode())
     ]
+    store.settle(places)
     limits = store.limits
     entries = sum(store.many([(b"ZCARD", place.created) for place in places]))
     size_bytes = sum(int(total or 0) for total in store.many([(b"GET", place.total) for place in places]))

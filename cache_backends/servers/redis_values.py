@@ -161,6 +161,13 @@ def to_value(entry: StoredEntry) -> bytes:
     return b"".join((head, model, shown, prompt, seal(entry.key, entry.payload)))
 
 
+def note(entry: StoredEntry, ends_at: float | None) -> bytes:
+    """What `redis_scripts` notes of an entry until it is entered into the orders."""
+    ends = "" if ends_at is None else repr(ends_at)
+    said = f"{entry.created_at!r} {entry.last_used_at!r} {ends} {entry.size_bytes} {entry.hits}"
+    return entry.digest + said.encode()
+
+
 def found(digest: bytes, value: bytes) -> Found:
     """What a lookup needs of a value. Raises `CorruptEntryError`."""
     head = Head.of(value)
