@@ -66,8 +66,6 @@ class RedisCache(ServerCache):
             raise CacheConfigError(
                 f"ssl_cert_reqs={settings['ssl_cert_reqs']!r:.60} is none of none, optional, required."
             )
-        if self._is_cluster and address.scheme.startswith("rediss"):
-            settings["ssl"] = True
         return settings
 
     @property
@@ -91,9 +89,9 @@ class RedisCache(ServerCache):
             self._keep_up()
 
     async def _awrite(self, entry: StoredEntry) -> None:
-        await self._store.put_async(self.namespace, self._store_command(entry, whole=True))
+        await self._store.put_async(self.namespace, self._store_command(entry))
 
-    def _store_command(self, entry: StoredEntry, *, whole: bool = False) -> Command:
+    def _store_command(self, entry: StoredEntry) -> Command:
         self._refuse_too_large(entry.size_bytes)
         value = to_value(entry)
         if len(value) > LARGEST_BYTES:
@@ -103,8 +101,7 @@ class RedisCache(ServerCache):
         self._store.uses.forget((self.namespace, entry.digest))
         place = self._partition(entry.digest)
         ends_at = None if entry.pinned else entry.expires_at
-        return self._store.script(
-            STORE,
+        return STORE.call(
             (*place.about, place.entry(entry.digest), place.strings),
             value,
             self._kept_ms(ends_at),
@@ -112,7 +109,6 @@ class RedisCache(ServerCache):
             entry.llm_string.encode(),
             note(entry, ends_at),
             number(entry.created_at),
-            whole=whole,
         )
 
     def _kept_ms(self, ends_at: float | None) -> bytes:
@@ -130,12 +126,12 @@ class RedisCache(ServerCache):
                 return  # somebody has stored a new answer meanwhile
         except CorruptEntryError:
             keys = (*place.about, place.entry(digest), place.damaged)
-            self._store.one(*self._store.script(SET_ASIDE, keys, digest, value or b"", b"%d" % DAMAGED_KEPT))
+            self._store.one(*SET_ASIDE.call(keys, digest, value or b"", b"%d" % DAMAGED_KEPT))
 
     def _delete(self, digest: bytes) -> bool:
         place = self._partition(digest)
         keys = (*place.about, place.entry(digest))
-        return bool(self._store.one(*self._store.script(REMOVE, keys, digest, b"", b"")))
+        return bool(self._store.one(*REMOVE.call(keys, digest, b"", b"")))
 
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         return self._change(digest, b"", b"never" if expires_at is None else number(expires_at))
@@ -146,7 +142,7 @@ class RedisCache(ServerCache):
     def _change(self, digest: bytes, pin: bytes, ends: bytes) -> bool:
         place = self._partition(digest)
         keys = (*place.about, place.entry(digest))
-        return bool(self._store.one(*self._store.script(CHANGE, keys, digest, pin, ends, number(self.clock()))))
+        return bool(self._store.one(*CHANGE.call(keys, digest, pin, ends, number(self.clock()))))
 
     def _purge(self, now: float) -> int:
         return purge(self._store, self._partitions, now)

@@ -47,19 +47,10 @@ def _settings(store: RedisStore, name: str) -> list[str | None]:
     """A setting of each node; None where it is not told, as by many who rent out servers."""
     with contextlib.suppress(CacheUnavailableError):
         replies = store.on_each_node(b"CONFIG", b"GET", name.encode())
-        return [reply[1].decode() if len(reply) > 1 else None for reply in map(_flat, replies)]
+        return [reply[1].decode() if len(reply) > 1 else None for reply in replies]
     return [None] * len(store.on_each_node(b"PING"))
 
 
-def _flat(reply: object) -> list[bytes]:
-    """Pairs as redis-py's clients give them, or as the server sends them."""
-    if isinstance(reply, dict):
-        return [part if isinstance(part, bytes) else str(part).encode() for pair in reply.items() for part in pair]
-    return list(reply) if isinstance(reply, list) else []
-
-
-def _fields(reply: object) -> dict[str, str]:
-    if isinstance(reply, dict):
-        return {str(name): str(value) for name, value in reply.items()}
-    lines = reply.decode("utf-8", "replace").splitlines() if isinstance(reply, bytes) else []
+def _fields(reply: bytes) -> dict[str, str]:
+    lines = reply.decode("utf-8", "replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)

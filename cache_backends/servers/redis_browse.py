@@ -70,7 +70,7 @@ def listed(store: RedisStore, places: Sequence[Partition], namespace: str, query
 
 def count_after_burying(store: RedisStore, places: Sequence[Partition], now: float) -> list[int]:
     """How many entries each partition has, without those that Redis has removed. Raises `CacheError`."""
-    return store.many([store.script(BURY, place.about, number(now), b"%d" % BURIED_AT_ONCE) for place in places])
+    return store.many([BURY.call(place.about, number(now), b"%d" % BURIED_AT_ONCE) for place in places])
 
 
 def all_entries(store: RedisStore, places: Sequence[Partition]) -> Iterator[StoredEntry]:

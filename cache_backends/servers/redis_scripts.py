@@ -7,6 +7,7 @@ when it was stored, when it was last used, when it ends (nothing: never), its si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
@@ -104,8 +105,12 @@ class Script(NamedTuple):
     @classmethod
     def of(cls, text: str) -> Script:
         """A script that begins with what all have in common."""
-        whole = (_COMMON + text).encode()
-        return cls(whole, sha1(whole, usedforsecurity=False).hexdigest().encode())
+        complete = (_COMMON + text).encode()
+        return cls(complete, sha1(complete, usedforsecurity=False).hexdigest().encode())
+
+    def call(self, keys: Sequence[bytes], *values: bytes) -> Sequence[bytes]:
+        """The command that runs it with these."""
+        return (b"EVALSHA", self.sha, b"%d" % len(keys), *keys, *values)
 
 
 STORE = Script.of(f"""
@@ -220,3 +225,15 @@ return redis.call('ZCARD', created)
 Of those that are not over only the first few are looked at, more of them only if these are gone."""
 
 ALL = (STORE, SETTLE, REMOVE, CHANGE, SET_ASIDE, USE, CLEAR, BURY)
+
+_BY_SHA = {script.sha: script for script in ALL}
+
+
+def first_key(command: Sequence[bytes]) -> bytes:
+    """The first key of a command, a script's or any other's."""
+    return command[3] if command[0] == b"EVALSHA" else command[1]
+
+
+def whole(command: Sequence[bytes]) -> Sequence[bytes]:
+    """A command that a server understands that may not know the scripts."""
+    return (b"EVAL", _BY_SHA[command[1]].text, *command[2:]) if command[0] == b"EVALSHA" else command

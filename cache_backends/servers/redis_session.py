@@ -18,6 +18,7 @@ from cache_backends.servers.redis_scripts import ALL
 from cache_backends.servers.redis_wire import Command, Replies, packed
 
 DEFAULT_PORT = 6379
+_ELSEWHERE = (exceptions.MovedError, exceptions.AskError, exceptions.TryAgainError)
 _OUT_OF_REACH = (
     exceptions.RedisClusterException,
     exceptions.ClusterDownError,
@@ -25,6 +26,10 @@ _OUT_OF_REACH = (
     exceptions.AuthenticationError,
 )
 """Errors after which another connection would be of no use."""
+
+
+class ElsewhereError(CacheUnavailableError):
+    """Another node of a cluster keeps this, or is about to."""
 
 
 class RedisSession:
@@ -58,10 +63,12 @@ class RedisSession:
         self._connection.disconnect()
 
 
-def connect(address: Address, settings: dict[str, Any], timeout_s: float) -> RedisSession:
-    """A new connection, to whose server all scripts are known. Raises `CacheUnreachableError`."""
-    ((host, port),) = address.hosts
-    kind = SSLConnection if address.scheme == "rediss" else Connection
+def connect(
+    address: Address, place: tuple[str, int | None], settings: dict[str, Any], timeout_s: float
+) -> RedisSession:
+    """A new connection to a host and port, to whose server all scripts are known. Raises `CacheUnreachableError`."""
+    host, port = place
+    kind = SSLConnection if address.scheme.startswith("rediss") else Connection
     connection = kind(host=host, port=port or DEFAULT_PORT, **connection_settings(address, settings, timeout_s))
     try:
         bounded(connection.connect, timeout_s, lambda _: connection.disconnect())
@@ -98,6 +105,8 @@ def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
         return CacheUnreachableError(f"{address.name} did not answer within {timeout_s:g} s.")
     if isinstance(error, exceptions.NoScriptError):
         return DroppedError(f"{address.name} has forgotten the scripts of this cache.")
+    if isinstance(error, _ELSEWHERE):
+        return ElsewhereError(f"{address.name} is a node of a cluster. Write redis+cluster:// for that.")
     if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in said:
         return CacheUnavailableError(
             f"{address.name} is full: it has reached its maxmemory and removes nothing by itself (noeviction). "

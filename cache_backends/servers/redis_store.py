@@ -15,9 +15,9 @@ from redis.asyncio.cluster import ClusterNode
 from cache_backends.errors import CacheUnavailableError
 from cache_backends.servers.connections import MOST_AT_ONCE, Connections, DroppedError
 from cache_backends.servers.per_loop import PerLoop
-from cache_backends.servers.redis_cluster import ClusterSession
+from cache_backends.servers.redis_cluster import ClusterSession, cluster_settings
 from cache_backends.servers.redis_keys import Partition, format_key, namespaces_key
-from cache_backends.servers.redis_scripts import SETTLE, Script
+from cache_backends.servers.redis_scripts import SETTLE, whole
 from cache_backends.servers.redis_session import (
     DEFAULT_PORT,
     RedisSession,
@@ -69,7 +69,11 @@ class _LoopClient:
                 await self._client.initialize()
                 self._has_started = True
         async with self._free:
-            return await self._client.execute_command(command[0].decode(), *command[1:])
+            try:
+                return await self._client.execute_command(command[0].decode(), *command[1:])
+            except exceptions.NoScriptError:
+                name, *rest = whole(command)
+                return await self._client.execute_command(name.decode(), *rest)
 
 
 class RedisStore(ServerStore):
@@ -105,21 +109,13 @@ class RedisStore(ServerStore):
 
     def settle(self, places: Iterable[Partition]) -> None:
         """See that the orders of partitions have all that was stored so far. Raises `CacheError`."""
-        self.many([self.script(SETTLE, place.about) for place in places])
+        self.many([SETTLE.call(place.about) for place in places])
 
     def on_each_node(self, *command: bytes) -> list[Any]:
         """The replies of every node that keeps entries. Raises `CacheError`."""
         if self.is_cluster:
             return self.ask(lambda: self._cluster.on_each_node(*command))
         return [self.one(*command)]
-
-    def script(self, script: Script, keys: Sequence[bytes], *values: bytes, whole: bool = False) -> Command:
-        """The command that runs a script; with its `whole` text where the server may not know it.
-
-        A cluster gets the text each time, since any node may be new.
-        """
-        how, what = (b"EVAL", script.text) if whole or self.is_cluster else (b"EVALSHA", script.sha)
-        return (how, what, b"%d" % len(keys), *keys, *values)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of an entry. Raises `CacheError`."""
@@ -185,7 +181,8 @@ class RedisStore(ServerStore):
                 loop.call_soon_threadsafe(client.close_soon)
 
     def _connect(self) -> RedisSession:
-        session = connect(self._address, self._settings, self._timeout_s)
+        (place,) = self._address.hosts
+        session = connect(self._address, place, self._settings, self._timeout_s)
         self._named.clear()
         return session
 
@@ -212,12 +209,12 @@ class RedisStore(ServerStore):
             raise failure(self._address, error, self._timeout_s) from error
 
     def _async_client(self) -> _LoopClient:
-        settings = connection_settings(self._address, self._settings, self._timeout_s)
         if self.is_cluster:
-            del settings["db"]
+            settings = cluster_settings(self._address, self._settings, self._timeout_s)
             nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
             cluster = async_redis.RedisCluster(startup_nodes=nodes, **settings)
             return _LoopClient(cluster, is_cluster=True)
+        settings = connection_settings(self._address, self._settings, self._timeout_s)
         ((host, port),) = self._address.hosts
         client = async_redis.Redis(
             host=host, port=port or DEFAULT_PORT, ssl=self._address.scheme == "rediss", **settings

@@ -35,7 +35,7 @@ def write_uses(store: RedisStore, prefix: str) -> None:
             place = partitions(prefix, namespace)[partition_number(digest)]
             values[place] += [digest, b"%d" % count, number(used_at)]
         try:
-            store.many([store.script(USE, place.about, *of_place) for place, of_place in values.items()])
+            store.many([USE.call(place.about, *of_place) for place, of_place in values.items()])
         except BaseException:
             store.uses.put_back(some)
             raise
@@ -46,10 +46,7 @@ def clear(store: RedisStore, places: Sequence[Partition]) -> None:
     left = list(places)
     while left:
         counts = store.many(
-            [
-                store.script(CLEAR, (*place.about, place.strings, place.damaged), b"%d" % CLEARED_AT_ONCE)
-                for place in left
-            ]
+            [CLEAR.call((*place.about, place.strings, place.damaged), b"%d" % CLEARED_AT_ONCE) for place in left]
         )
         left = [place for place, count in zip(left, counts, strict=True) if count == CLEARED_AT_ONCE]
 
@@ -68,7 +65,7 @@ def _purge(store: RedisStore, place: Partition, now: float) -> int:
         digests = store.one(b"ZRANGEBYSCORE", place.expires, b"-inf", number(now), *window)
         heads = store.many([(b"GETRANGE", place.entry(digest), b"0", b"%d" % (HEAD_BYTES - 1)) for digest in digests])
         over = [(digest, head) for digest, head in zip(digests, heads, strict=True) if not head or _is_over(head, now)]
-        removed = store.many([_remove(store, place, digest, head=head) for digest, head in over])
+        removed = store.many([_remove(place, digest, head=head) for digest, head in over])
         purged += sum(removed)
         gone = sum(was_removed or not head for was_removed, (_, head) in zip(removed, over, strict=True))
         kept += len(digests) - gone
@@ -118,7 +115,7 @@ def evict(store: RedisStore, prefix: str) -> int:
             if is_pinned(flag):
                 pinned[one.place] += 1
                 continue
-            commands.append(_remove(store, places[one.place], one.digest, used_at=one.written))
+            commands.append(_remove(places[one.place], one.digest, used_at=one.written))
             entries, size_bytes = entries - 1, size_bytes - int(size or 0)
         evicted += sum(store.many(commands))
     return evicted
@@ -146,5 +143,5 @@ def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-def _remove(store: RedisStore, place: Partition, digest: bytes, *, head: bytes = b"", used_at: bytes = b"") -> Command:
-    return store.script(REMOVE, (*place.about, place.entry(digest)), digest, head, used_at)
+def _remove(place: Partition, digest: bytes, *, head: bytes = b"", used_at: bytes = b"") -> Command:
+    return REMOVE.call((*place.about, place.entry(digest)), digest, head, used_at)
