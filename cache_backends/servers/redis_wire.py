@@ -54,17 +54,17 @@ class Replies:
         kind, said = self._data[self._at], self._data[self._at + 1 : end]
         self._at = end + 2
         if kind == _BYTES:
-            return self._bytes(int(said))
+            return self._bytes(_number(said))
         if kind == _NUMBER:
-            return int(said)
+            return _number(said)
         if kind == _LIST:
-            length = int(said)
+            length = _number(said)
             return None if length < 0 else [self.next() for _ in range(length)]
         if kind == _TEXT:
             return said
         if kind == _ERROR:
             raise BaseParser.parse_error(said.decode("utf-8", "replace"))
-        raise exceptions.InvalidResponse("what it answers is not Redis's protocol")
+        raise _no_reply()
 
     def _bytes(self, length: int) -> bytes | None:
         if length < 0:
@@ -92,6 +92,17 @@ class Replies:
         if not more:
             raise _ended()
         self._data, self._at = self._data[self._at :] + more, 0
+
+
+def _number(said: bytes) -> int:
+    try:
+        return int(said)
+    except ValueError as error:
+        raise _no_reply() from error
+
+
+def _no_reply() -> exceptions.InvalidResponse:
+    return exceptions.InvalidResponse("what it answers is not Redis's protocol")
 
 
 def _ended() -> exceptions.ConnectionError:
