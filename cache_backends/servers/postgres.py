@@ -24,8 +24,6 @@ select name, setting from pg_settings where name in ('server_version', 'fsync', 
 """
 KEYS = ("namespace", "digest")
 
-# Rows of up to 8,160 bytes stay as they are: PostgreSQL would make those of more than 2,000 smaller, and a lookup would
-# take a tenth more time.
 POSTGRESQL = Dialect(
     schema=(
         "create table if not exists {p}_texts (id bigint primary key, content bytea not null)",
@@ -48,7 +46,7 @@ POSTGRESQL = Dialect(
     words text collate "C" not null,
     value bytea not null,
     primary key (namespace, digest)
-) with (toast_tuple_target = 8160)""",
+)""",
         "create index if not exists {p}_entries_by_age on {p}_entries (namespace, created_at, digest)",
         """create table if not exists {p}_damaged (
     namespace bigint not null,
