@@ -152,6 +152,7 @@ class RedisCache(ServerCache):
 
     def _entry(self, digest: bytes) -> CacheEntry | None:
         self._try_to_write_uses()
+        self._store.settle([self._partition(digest)])
         try:
             return next((self._whole(entry) for entry in whole_entries(self._store, self._partitions, [digest])), None)
         except CorruptEntryError:

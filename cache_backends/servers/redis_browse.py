@@ -81,10 +81,9 @@ def all_entries(store: RedisStore, places: Sequence[Partition]) -> Iterator[Stor
 
 
 def whole_entries(store: RedisStore, places: Sequence[Partition], digests: Sequence[bytes]) -> Iterator[StoredEntry]:
-    """The entries with these digests that are there and readable. Raises `CacheError`."""
+    """The settled entries with these digests that are there and readable. Raises `CacheError`."""
     at = [places[partition_number(digest)] for digest in digests]
     pairs = list(zip(at, digests, strict=True))
-    store.settle(set(at))
     values = store.many([(b"GET", place.entry(digest)) for place, digest in pairs])
     used = store.many([(b"ZSCORE", place.used, digest) for place, digest in pairs])
     hits = store.many([(b"HGET", place.hits, digest) for place, digest in pairs])

@@ -12,8 +12,9 @@ from hashlib import sha1
 from typing import NamedTuple
 
 SETTLED_AT_ONCE = 16
-"""Stores of a partition that are noted until they are entered into its orders, all at once: two calls of Redis a store
-instead of seven. It takes the store that is the last of them a tenth of a millisecond."""
+"""Stores of a partition that are noted until they are entered into its orders, all at once: three calls of Redis a
+store instead of seven. The median store takes a sixth less time, all of them together a twelfth; entering takes the
+server 0.3 ms, which the one store in sixteen waits for that is the last of them."""
 BURIED_AT_ONCE = 2 * SETTLED_AT_ONCE
 """Then it is also looked whether Redis has removed entries that are over; at twice as many as came, so that none are
 left."""
