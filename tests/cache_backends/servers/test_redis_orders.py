@@ -144,6 +144,9 @@ def test_an_end_given_to_what_is_only_noted_stays(open_redis: OpenRedis) -> None
     now = 1_700_000_000.0
     cache = open_redis(clock=lambda: now)
     store(cache, "q", "a")
+    assert cache.stats().entries == 1
+    store(cache, "q", "b")
+    assert noted(cache) == 1
     assert cache.set_ttl(key_of("q"), 10)
     assert cache.entries().total == 1
     now += 11
