@@ -84,6 +84,7 @@ def names() -> list[str]:
 def opener(kind: Backend, folder: Path, *, before_fork: bool, **options: Any) -> Callable[[], CacheBackend]:
     """Opens the store: in each process, or once, in use already, for all of them to take over."""
     if not before_fork:
+        kind.url(folder)  # its server, where it has one, is one for all of them
         return lambda: opened(kind, folder, **options)
     cache = opened(kind, folder, **options)
     Answer("nobody", 0).store(cache, SAME)
