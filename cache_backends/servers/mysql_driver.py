@@ -32,10 +32,15 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]  # a cla
         context: ssl.SSLContext = super()._create_ssl_ctx(options) if options else encrypting_only()
         return context
 
-    def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
+    def packet(self) -> bytes:
+        """The next packet that the server sends. Raises the driver's errors, those that the server tells too."""
         data = self._packet_data()
         if data[0] == 0xFF:
             MysqlPacket(data, self.encoding).raise_for_error()
+        return data
+
+    def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> MysqlPacket:
+        data = self.packet()
         if packet_type is not FieldDescriptorPacket:
             return packet_type(data, self.encoding)
         column = self._columns.get(data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import pymysql  # type: ignore[import-untyped]
@@ -16,13 +15,14 @@ from cache_backends.servers.address import Address
 from cache_backends.servers.bounded import bounded
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.mysql_driver import Connection
+from cache_backends.servers.mysql_prepared import Prepared, TooLongError
 from cache_backends.servers.sql_session import MissingTableError, Rows, Values
 
 Result = TypeVar("Result")
 
 DEFAULT_PORT = 3306
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-"""Nothing is cut silently. A backslash escapes, and a quotation mark ends a string: `literal` relies on that."""
+"""Nothing is cut silently."""
 TRIES = 5
 """How often a statement is tried that met another one in a deadlock, or waited too long for its lock."""
 LONG_S = 10
@@ -56,53 +56,49 @@ class MySQLSession:
 
     def __init__(self, connection: Connection, address: Address, timeout_s: float) -> None:
         self.connection = connection
-        self._cursor = connection.cursor()
         self._address = address
         self._timeout_s = timeout_s
-        self.most_bytes = 0
-        """What the server accepts in one packet, which a statement with all its values must fit."""
+        self.most_bytes = self._settle()
+        """What the server accepts in one packet, and as one value."""
+        self.prepared = Prepared(connection, self.most_bytes)
 
-    def prepare(self) -> None:
-        """Make the settings of the session, and learn those of the server. Raises the driver's errors."""
+    def _settle(self) -> int:
+        """Make the settings of the session, and learn that of the server. Raises the driver's errors."""
+        cursor = self.connection.cursor()
         settings = {"sql_mode": f"'{SQL_MODE}'", "innodb_lock_wait_timeout": max(1, int(self._timeout_s / 10))}
         if self._timeout_s >= LONG_S:
             limit_s = int(self._timeout_s) + GRACE_S
             is_mariadb = "MariaDB" in self.connection.get_server_info()
             settings |= {"max_statement_time": limit_s} if is_mariadb else {"max_execution_time": 1000 * limit_s}
-        self._cursor.execute("set " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
-        self._cursor.execute("set session transaction isolation level read committed")
-        self._cursor.execute("select @@max_allowed_packet")
-        ((self.most_bytes,),) = self._cursor.fetchall()
+        cursor.execute("set " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
+        cursor.execute("set session transaction isolation level read committed")
+        cursor.execute("select @@max_allowed_packet")
+        ((most_bytes,),) = cursor.fetchall()
+        return int(most_bytes)
 
     def select(self, statement: str, values: Values = ()) -> Rows:
         """The rows that a statement gives. Raises `CacheError`."""
-        packet = self._packet(statement, values)
         try:
-            self._cursor.execute(packet)
-            return list(self._cursor.fetchall())
+            return self.prepared.select(statement, values)
+        except TooLongError as error:
+            raise self._too_long(error) from error
         except (pymysql.Error, OSError) as error:
             raise failure(self._address, error, self._timeout_s) from error
 
     def change(self, statement: str, values: Values = ()) -> int:
         """How many rows a statement found to change. Raises `CacheError`, `NotCacheableError` where it is too large."""
-        packet = self._packet(statement, values)
-        return self._try(lambda: self._cursor.execute(packet))
+        return self._try(lambda: self.prepared.change(statement, values))
 
     def change_many(self, statement: str, rows: Sequence[Values]) -> int:
         """How many rows a statement changed in all, once for each of `rows`, all or none. Raises `CacheError`."""
-        return self.change_all([(statement, row) for row in rows])
 
-    def change_all(self, statements: Sequence[tuple[str, Values]]) -> int:
-        """How many rows several statements changed in all, all or none. Raises as `change` does."""
-        packets = [self._packet(statement, values) for statement, values in statements]
-
-        def execute() -> int:
+        def change() -> int:
             self.connection.begin()
-            changed: int = sum(self._cursor.execute(packet) for packet in packets)
+            changed = sum(self.prepared.change(statement, row) for row in rows)
             self.connection.commit()
             return changed
 
-        return self._try(execute)
+        return self._try(change)
 
     def make_tables(self, statements: Sequence[str]) -> None:
         """Run statements that make tables, whoever else does the same now. Raises `CacheError`.
@@ -116,17 +112,11 @@ class MySQLSession:
         """Give the connection back to the server."""
         self.connection.close()
 
-    def _packet(self, statement: str, values: Values) -> bytes:
-        """A statement with its values, as it is sent. Raises `NotCacheableError` where the server would not take it."""
-        packet = _encoded(statement) % tuple(map(literal, values))
-        if len(packet) + 1 >= self.most_bytes:  # a byte of the protocol's; what is as large as the limit is refused too
-            raise NotCacheableError("too_large", self._too_large(f"{len(packet):,} bytes"))
-        return packet
-
-    def _too_large(self, what: str) -> str:
-        return (
-            f"{what} are more than {self._address.name} takes in one statement. "
-            f"Its max_allowed_packet is {self.most_bytes:,}: set it higher on the server to store such answers."
+    def _too_long(self, error: TooLongError) -> NotCacheableError:
+        return NotCacheableError(
+            "too_large",
+            f"{error} are more than {self._address.name} takes in one statement. "
+            f"Its max_allowed_packet is {self.most_bytes:,}: set it higher on the server to store such answers.",
         )
 
     def _try(self, execute: Callable[[], int]) -> int:
@@ -137,6 +127,8 @@ class MySQLSession:
             tries += 1
             try:
                 return execute()
+            except TooLongError as error:
+                raise self._too_long(error) from error
             except (pymysql.Error, OSError) as error:
                 code = code_of(error)
                 if code in TRY_AGAIN and tries < TRIES and time.monotonic() < give_up_at:
@@ -147,29 +139,6 @@ class MySQLSession:
                     said = self._address.without_password(str(error.args[-1]))
                     raise NotCacheableError("too_large", f"{self._address.name} refused: {said}") from error
                 raise failure(self._address, error, self._timeout_s) from error
-
-
-def literal(value: object) -> bytes:
-    """A value as part of a statement in `SQL_MODE`.
-
-    Bytes are not put as hexadecimal, as the driver does: they would take twice the room, which is limited. In a string
-    the server needs nothing escaped but these two (see `mysql_real_escape_string` in MySQL's manual); in UTF-8, which
-    is the character set of each connection, no longer character has one of them in it.
-    """
-    if value is None:
-        return b"null"
-    if isinstance(value, bytes):
-        if len(value) <= 32:
-            return b"x'%s'" % value.hex().encode()
-        return b"_binary'%s'" % _escaped(value)
-    if isinstance(value, float):
-        text = repr(value)
-        return text.encode() if "e" in text else b"%se0" % text.encode()
-    if isinstance(value, int):
-        return b"%d" % value
-    if isinstance(value, str):
-        return b"'%s'" % _escaped(value.encode())
-    raise TypeError(f"{type(value).__name__} is not among the types of the columns")
 
 
 def connect(address: Address, parameters: dict[str, Any], timeout_s: float, statement_timeout_s: float) -> MySQLSession:
@@ -194,9 +163,7 @@ def connect(address: Address, parameters: dict[str, Any], timeout_s: float, stat
             program_name="llm_cache",
             **parameters,
         )
-        session = MySQLSession(connection, address, statement_timeout_s)
-        session.prepare()
-        return session
+        return MySQLSession(connection, address, statement_timeout_s)
 
     try:
         return bounded(make, timeout_s, MySQLSession.close)
@@ -229,12 +196,3 @@ def code_of(error: Exception) -> int | None:
     """The number of an error of server or driver."""
     code = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
     return code if isinstance(code, int) else None
-
-
-@lru_cache(maxsize=256)
-def _encoded(statement: str) -> bytes:
-    return statement.encode()
-
-
-def _escaped(text: bytes) -> bytes:
-    return text.replace(b"\\", b"\\\\").replace(b"'", b"\\'")

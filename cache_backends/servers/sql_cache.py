@@ -138,10 +138,12 @@ class SQLCache(ServerCache):
         if query.finds_nothing:
             return EntryPage([], None, 0)
         matching, values = self._statements.matches(query, interned_id(self.namespace), now)
-        total = self._select(self._statements.total(matching), *values)[0][0]
-        statement, values = self._statements.page(query, matching, values)
-        rows = self._select(statement, *values)
-        return page_of([summary(row, self.namespace) for row in rows], query, total)
+        statement, with_place = self._statements.page(query, matching, values)
+        rows = self._select(statement, *with_place)
+        total = rows[0][-1] if rows else None if query.cursor else 0
+        if total is None:
+            ((total,),) = self._select(self._statements.total(query, matching), *values)
+        return page_of([summary(row[:-1], self.namespace) for row in rows], query, total)
 
     def _models(self) -> Sequence[str]:
         rows = self._select(self._statements.models, interned_id(self.namespace))

