@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from cache_backends import open_cache
+from cache_backends.servers.breaker import LONGEST_PAUSE_S
 from cache_backends.servers.server_cache import ServerCache
+from tests.cache_backends.backends import FakeClock
 from tests.reliability.stores import HANG_SECONDS
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.mongodb import ProtocolServer
@@ -286,6 +288,13 @@ def opened(server: Any, prefix: str, **options: Any) -> ServerCache:
     cache = open_cache(server.url(prefix=prefix), **{"timeout": PATIENT_S, **options})
     assert isinstance(cache, ServerCache)
     return cache
+
+
+def pauses(clock: FakeClock) -> Iterator[None]:
+    """The end of one pause of the breaker after another: a server that hung may miss the first short timeouts."""
+    for _ in range(20):
+        clock.tick(LONGEST_PAUSE_S)
+        yield
 
 
 def wait_until_it_answers(cache: ServerCache) -> None:

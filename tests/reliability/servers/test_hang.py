@@ -19,7 +19,7 @@ from tests.cache_backends.answers import LLM, chat, found, key_of, look, store, 
 from tests.cache_backends.backends import FakeClock
 from tests.cache_backends.small_models import SmallChatModel
 from tests.reliability.servers.conftest import Open
-from tests.reliability.servers.kinds import TIMEOUT_S, Kind, on_every_server, wait_until_it_answers
+from tests.reliability.servers.kinds import TIMEOUT_S, Kind, on_every_server, pauses, wait_until_it_answers
 from tests.reliability.stores import HANG_SECONDS
 
 pytestmark = on_every_server
@@ -82,8 +82,8 @@ def test_the_breaker_opens_and_then_nobody_asks_until_its_pause_is_over(cache: S
         assert (lookup.outcome, "is left alone" in str(lookup.error)) == ("error", True)
     assert str(cache.trouble) in str(look(cache, "q").error)
     server.start()  # a cluster needs a moment to be whole again
-    clock.tick(LONGEST_PAUSE_S)
-    assert (found(cache, "q"), cache.trouble) == (["answer"], None)
+    assert ["answer"] in (found(cache, "q") for _ in pauses(clock))
+    assert cache.trouble is None
 
 
 async def test_tasks_open_the_breaker_too(cache: ServerCache, server: Any) -> None:
@@ -99,8 +99,11 @@ async def test_tasks_open_the_breaker_too(cache: ServerCache, server: Any) -> No
     assert "is left alone" in str(lookups[0].error)
     assert "is left alone" in str(lookups.stores[0].detail)
     await asyncio.to_thread(server.start)
-    clock.tick(LONGEST_PAUSE_S)
-    assert texts(await cache.alookup("q", LLM)) == ["answer"]
+    answer = None
+    for _ in pauses(clock):
+        if answer := await cache.alookup("q", LLM):
+            break
+    assert texts(answer) == ["answer"]
 
 
 def test_many_threads_that_ask_a_hung_server_end_together(
