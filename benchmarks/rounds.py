@@ -1,16 +1,13 @@
-"""Timing several contenders in one run, block by block in turn, so that drift of the machine hits all alike."""
+"""Timing contenders as the app's own comparison does, with the garbage collector out of the way."""
 
 from __future__ import annotations
 
 import gc
-import random
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-Operation = Callable[[], object]
-"""One call to be timed, with all it needs made beforehand."""
+from lab.rounds import Contender, Operation, timed_rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +27,21 @@ class Times:
         return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def interleaved(
-    contenders: Mapping[str, Callable[[int], Operation]], *, rounds: int, block: int, warm_up: int = 2
-) -> dict[str, Times]:
-    """Time `block` calls of each contender, in a new order each round; the first `warm_up` rounds are left out.
-
-    A contender makes its n-th call ready when it is given n, outside of the timing.
-    """
+def interleaved(contenders: Mapping[str, Contender], *, rounds: int, block: int, warm_up: int = 2) -> dict[str, Times]:
+    """All timings of each contender, the rounds of the warm-up left out."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders)
-    shuffle = random.Random(0).shuffle
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        for number in range(-warm_up, rounds):
-            shuffle(order)
-            for name in order:
-                make = contenders[name]
-                calls = [make((number + warm_up) * block + place) for place in range(block)]
-                for call in calls:
-                    began = time.perf_counter()
-                    call()
-                    elapsed_s = time.perf_counter() - began
-                    if number >= 0:
-                        seconds[name].append(elapsed_s)
+        for each in timed_rounds(contenders, rounds=rounds, block=block, warm_up=warm_up):
+            if each.number >= 0:
+                for name, timed in each.blocks.items():
+                    seconds[name] += timed.seconds
             gc.collect(0)
     finally:
         if was_enabled:
             gc.enable()
     return {name: Times(measured_s) for name, measured_s in seconds.items()}
+
+
+__all__ = ["Operation", "Times", "interleaved"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeGuard
@@ -17,7 +18,7 @@ from cache_backends.one_request import place_of
 from lab.failures import StoppedError, classify, detail
 from lab.measurement import FailureKind, Measurement, RequestOutcome, WhyNotStored
 from lab.models import LanguageModel, Model
-from lab.observed_cache import ObservedCache
+from lab.observed_cache import Exchange, ObservedCache
 from lab.prices import Prices, estimated_tokens
 from lab.server_urls import without_secrets
 from lab.strategies import Strategy
@@ -62,13 +63,15 @@ def ask(
     prices: Prices | None = None,
     on_token: Callable[[str], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
+    exchanged: Callable[[Exchange], None] = lambda _: None,
     clock: Callable[[], float] = time.time,
 ) -> Measurement:
     """Ask a model through a strategy and measure it. Never raises for what a model or a cache does.
 
     With `bypass` the cache is neither asked nor filled. Equal requests that miss at the same time make one model call;
     the others share its answer or its failure. The model object is never changed: each request gets a copy that shares
-    its connections. `on_token` receives the answer's text as it is made (nothing on a hit or where it is shared).
+    its connections. `on_token` receives the answer's text as it is made (nothing on a hit or where it is shared);
+    `exchanged` what LangChain asked the cache for and the answer that came, where one did.
     """
     cache = None if bypass else strategy.cache
     observed = ObservedCache(cache, namespace=strategy.namespace, refuse=partial(_refuse, model))
@@ -85,6 +88,8 @@ def ask(
     except Exception as failure:  # noqa: BLE001  # whatever fails is a result here
         error = failure
     ended = time.perf_counter()
+    if error is None and observed.prompt is not None and observed.llm_string is not None:
+        exchanged(Exchange(observed.prompt, observed.llm_string, one.shared or observed.generations))
     return _measurement(
         model, strategy, prompt, observed, one, prices or Prices(),
         asked_at=asked_at, scope=scope, bypass=bypass, answer=answer, error=error,
@@ -92,6 +97,32 @@ def ask(
         model_s=_model_s(observed, ended),
         first_token_s=None if tokens.first_at is None else tokens.first_at - began,
     )  # fmt: skip
+
+
+def answer_from_elsewhere(model: Model, strategy: Strategy, bought: Measurement, exchange: Exchange) -> Measurement:
+    """The measurement of a strategy that is given an answer which the model made once for several of them.
+
+    Lookup and store are this strategy's own. The model's time is that of the one call, and the total is the sum of the
+    three: no whole call was made.
+    """
+    observed = ObservedCache(strategy.cache, namespace=strategy.namespace, refuse=partial(_refuse, model))
+    observed.lookup(exchange.prompt, exchange.llm_string)
+    observed.update(exchange.prompt, exchange.llm_string, exchange.generations)
+    assert observed.record is not None
+    times = (observed.record.elapsed_s, bought.model_s, observed.store_s)
+    return replace(
+        bought,
+        strategy=strategy.name,
+        outcome=observed.record.outcome,
+        lookup_s=observed.record.elapsed_s,
+        store_s=observed.store_s,
+        total_s=sum(time for time in times if time is not None),
+        first_token_s=None,
+        stored=observed.stored,
+        not_stored=_why_not_stored(observed, strategy, observed.record.outcome, bypass=False, failed=False),
+        detail=_cache_said(observed, strategy),
+        key=observed.record.key,
+    )
 
 
 def _invoke(runnable: LanguageModel, prompt: str, tokens: _Tokens) -> str:

@@ -107,6 +107,10 @@ class Jobs:
             raise TooManyJobsError(f"Nothing more can be begun now: {error}. Try again in a moment.") from error
         return job
 
+    def get(self, job_id: str) -> Job[object, object] | None:
+        """The job with this id, as long as it is kept."""
+        return self._jobs.get(job_id)
+
     def wait_for_all(self, timeout_s: float) -> None:
         """Wait for what is running, at most so many seconds."""
         deadline = time.monotonic() + timeout_s

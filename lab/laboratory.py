@@ -18,8 +18,10 @@ from lab.jobs import Job, Jobs
 from lab.measurement import FailureKind, Measurement
 from lab.models import BadKeyError, ModelChoice, Models, NoKeyError
 from lab.prices import Prices
+from lab.runs import Runs
 from lab.settings import Settings
 from lab.strategies import Strategies, Strategy, StrategyUnavailableError
+from lab.turns import Turns
 
 logger = logging.getLogger("lab.laboratory")
 
@@ -79,6 +81,8 @@ class Laboratory:
         self.history = History(settings.data_dir / "history.db", max_rows=settings.history.max_rows)
         self.prices = Prices(settings.prices)
         self.jobs = Jobs()
+        self.turns = Turns()
+        self.runs = Runs(settings.data_dir / "comparisons.db")
         self._clock = clock
         self._started_at = clock()
         self._restarted_at: dict[tuple[str, str], float] = {}
@@ -167,7 +171,7 @@ class Laboratory:
 
     def notices(self) -> list[str]:
         """What a person should know about the stores and the history."""
-        return [*self.history.notices, *self.strategies.notices()]
+        return [*self.history.notices, *self.runs.notices, *self.strategies.notices()]
 
     def _strategy(self, request: Request, choice: ModelChoice) -> Strategy:
         return self.strategies.get(request.strategy, f"{request.scope}:{choice.namespace}", request.ttl_s)

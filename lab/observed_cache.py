@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.caches import BaseCache
@@ -12,10 +13,20 @@ from langchain_core.outputs import Generation
 
 from cache_backends import CacheBackend, Lookup, Observed, Outcome, cache_key
 from lab.failures import detail
+from lab.foreign import qualified
 from lab.measurement import WhyNotStored
 
 Refuse = Callable[[Sequence[Generation]], WhyNotStored | None]
 """Says why an answer must not be stored, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What LangChain asked a cache for, and the answer that came, from wherever."""
+
+    prompt: str
+    llm_string: str
+    generations: Sequence[Generation]
 
 
 class ObservedCache(BaseCache):
@@ -100,7 +111,7 @@ class ObservedCache(BaseCache):
     def _qualified(self, llm_string: str) -> str:
         if isinstance(self.inner, CacheBackend) or not self._namespace:
             return llm_string
-        return f"{self._namespace}\n{llm_string}"
+        return qualified(self._namespace, llm_string)
 
 
 def _usable(found: object) -> list[Generation] | None:

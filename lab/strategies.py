@@ -19,6 +19,7 @@ from langchain_core.caches import BaseCache
 from cache_backends import CacheBackend, CacheConfigError, CacheError, open_cache
 from cache_backends.readable import redact
 from lab.environment import StrategyOfEnvironment
+from lab.foreign import remove_qualified
 from lab.reach import Reach, Standing, Work, in_thread
 from lab.server_urls import kind_of_server, mistake_in, scheme_of, secrets_of, without_secrets
 from lab.settings import Settings, StrategySettings
@@ -124,13 +125,16 @@ class Strategies:
                 self._in_use[name].add(cache)
         return Strategy(name, cache, namespace, self._secrets[name])
 
-    def apart(self, name: str) -> BaseCache:
+    def apart(self, name: str, *, strict: bool = False) -> BaseCache:
         """The cache of a strategy by a handle of its own, to be closed: what it finds no request has found before it.
 
-        Without limits, so that a trial evicts nobody's answers. Raises `StrategyUnavailableError`.
+        Without limits, so that a trial evicts nobody's answers; with `strict` one of ours says what fails.
+        Raises `StrategyUnavailableError`.
         """
         try:
-            return self._create(self._settings[name], max_entries=None, max_bytes=None)
+            return self._create(
+                self._settings[name], max_entries=None, max_bytes=None, **({"strict": True} if strict else {})
+            )
         except Exception as error:
             raise StrategyUnavailableError(self.safe(name, str(error)) or type(error).__name__) from error
 
@@ -191,10 +195,21 @@ class Strategies:
             raise StrategyUnavailableError(self.safe(name, str(error))) from error
 
     def remove_namespace(self, name: str, namespace: str) -> None:
-        """Remove every entry of a namespace of one of our caches. Raises `StrategyUnavailableError`."""
+        """Remove every entry of a namespace, of foreign caches where that is possible.
+
+        Raises `StrategyUnavailableError`.
+        """
         cache = self.get(name, namespace).cache
         if isinstance(cache, CacheBackend):
             self._empty(name, cache)
+        elif cache is not None and self._place(name, namespace)[1]:
+            with self._locks[name]:
+                self._opened.pop(self._place(name, namespace), None)
+        elif cache is not None:
+            try:
+                remove_qualified(cache, namespace)
+            except Exception as error:
+                raise StrategyUnavailableError(self.safe(name, str(error)) or type(error).__name__) from error
 
     def safe(self, name: str, text: str) -> str:
         """A message of a strategy without the password that its URL may hold."""
@@ -223,7 +238,7 @@ class Strategies:
                 raise StrategyUnavailableError(reason) from error
             return opened
 
-    def _create(self, settings: StrategySettings, **others: None) -> BaseCache:
+    def _create(self, settings: StrategySettings, **others: bool | None) -> BaseCache:
         if settings.url is not None:
             mistake = settings.mistake if isinstance(settings, StrategyOfEnvironment) else None
             if kind_of_server(settings.url) is not None:

@@ -114,7 +114,7 @@ def hit_ratio_chart(points: pd.DataFrame, strategies: list[str], strategy_label:
                 scale=alt.Scale(domain=[0, 1]),
                 axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr="format(datum.value * 100, 'd') + ' %'"),
             ),
-            color=_strategy_colours(present, strategies, strategy_label),
+            color=strategy_colours(present, strategies, strategy_label),
             tooltip=[
                 alt.Tooltip("number_label:N", title=_("Request")),
                 alt.Tooltip("strategy_label:N", title=_("Strategy")),
@@ -178,9 +178,12 @@ def _seconds_axis(
     )
 
 
-def _strategy_colours(present: list[str], strategies: list[str], label: Label) -> alt.Color:
+def strategy_colours(
+    present: list[str], strategies: list[str], label: Label, field: str = "strategy_label"
+) -> alt.Color:
+    """Each strategy in its own colour; `field` holds their labels."""
     return alt.Color(
-        "strategy_label:N",
+        f"{field}:N",
         title=_("Strategy"),
         scale=alt.Scale(
             domain=[label(name) for name in present], range=[strategy_colour(name, strategies) for name in present]

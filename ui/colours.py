@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import streamlit as st
 
 STRATEGY_ORDER = (
@@ -32,9 +36,22 @@ OUTCOME_COLOURS = {
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 
 
+_always_light: ContextVar[bool] = ContextVar("always_light", default=False)
+
+
+@contextmanager
+def in_light() -> Iterator[None]:
+    """Light colours meanwhile, whatever the browser shows: for what is taken away."""
+    before = _always_light.set(True)
+    try:
+        yield
+    finally:
+        _always_light.reset(before)
+
+
 def is_dark() -> bool:
     """Whether the browser shows the dark theme."""
-    return st.context.theme.type == "dark"
+    return not _always_light.get() and st.context.theme.type == "dark"
 
 
 def strategy_colour(name: str, names: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lab.models import ModelChoice
 from lab.simulated import SIMULATED_MODEL
 from lab.strategies import NO_CACHE
 from ui import ask_state, words
@@ -76,7 +77,7 @@ def settings_row() -> None:
         )
     for key, default in defaults.items():
         keep_in_link(key, default)
-    _visitor_key()
+    visitor_key_field(lab.models.choices[st.session_state["model"]])
     show_standing(st.session_state["strategy"])
 
 
@@ -139,11 +140,9 @@ def _what_they_do() -> str:
     return sentence + " " + _("Your cache and history are yours alone; another browser session begins with empty ones.")
 
 
-def _visitor_key() -> None:
-    """A field for the visitor's own key, where the chosen model has none."""
-    lab = laboratory()
-    choice = lab.models.choices[st.session_state["model"]]
-    if choice.id == SIMULATED_MODEL or choice.endpoint is None or lab.models.has_key(choice):
+def visitor_key_field(choice: ModelChoice) -> None:
+    """A field for the visitor's own key, where the model has none."""
+    if choice.endpoint is None or laboratory().models.has_key(choice):
         return
     st.text_input(
         _("Your API key for {address}").format(address=choice.endpoint.base_url),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gettext
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +37,16 @@ def language() -> str:
         return known
     chosen = st.session_state.get(LANGUAGE_KEY)
     return chosen if chosen in LANGUAGES else browser_language(st.context.locale)
+
+
+@contextmanager
+def spoken(code: str) -> Iterator[None]:
+    """Speak this language meanwhile, outside of a script run too, such as in a download that is made when asked for."""
+    before = _of_this_run.set(code)
+    try:
+        yield
+    finally:
+        _of_this_run.reset(before)
 
 
 def browser_language(locale: str | None) -> str:

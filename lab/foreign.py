@@ -1,0 +1,27 @@
+"""LangChain's own caches know no namespaces: how entries are kept apart in them, and taken out again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.caches import BaseCache
+
+
+def qualified(namespace: str, llm_string: str) -> str:
+    """The parameters with the namespace before them, so that they make another key."""
+    return f"{namespace}\n{llm_string}"
+
+
+def remove_qualified(cache: BaseCache, namespace: str) -> None:
+    """Remove what was stored with this namespace from one of LangChain's SQL caches; from others, nothing.
+
+    Its own `clear` would remove what others have stored. Raises whatever the database does.
+    """
+    engine, schema = getattr(cache, "engine", None), getattr(cache, "cache_schema", None)
+    if engine is None or schema is None:
+        return
+    from sqlalchemy import delete  # comes with langchain-community, whose cache this is
+
+    columns: Any = schema.__table__.columns
+    with engine.begin() as connection:
+        connection.execute(delete(schema).where(columns.llm.startswith(f"{namespace}\n", autoescape=True)))

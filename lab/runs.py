@@ -1,0 +1,145 @@
+"""`Runs`: the comparisons that were made, in a SQLite file bounded in number: opened by link, named, removed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import apsw
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from cache_backends.errors import CacheError
+from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.sqlite_schema import Schema
+from lab.comparison import Run
+
+MAX_RUNS = 500
+"""Runs that are kept, of all scopes together: the oldest unnamed one goes first, then the oldest."""
+MAX_NAME = 80
+"""Characters of a run's name."""
+ID = re.compile(r"[A-Za-z0-9_-]{16}")
+"""What an id looks like: whoever has one may open the run, so it can't be guessed."""
+
+_SCHEMA = Schema(
+    content="comparisons",
+    application_id=0x4C4C4D52,  # "LLMR"
+    version=1,
+    statements=(
+        "create table runs "
+        "(id text primary key, scope, began_at, name, prompt, strategies, stopped, body) without rowid",
+        "create index by_scope on runs (scope, began_at)",
+    ),
+    probes=("select id, scope, began_at, name, prompt, strategies, stopped, body from runs limit 1",),
+)
+_RUN = TypeAdapter(Run)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A run as a list shows it. `began_at` is a Unix time."""
+
+    id: str
+    began_at: float
+    name: str | None
+    prompt: str
+    strategies: tuple[str, ...]
+    stopped: bool
+
+
+_KEPT = TypeAdapter(KeptRun)
+
+
+class RunDamagedError(Exception):
+    """A kept run can't be read."""
+
+
+class Runs:
+    """All comparisons that were made. Raises `CacheError` where its file can't be used."""
+
+    def __init__(self, path: Path, *, max_runs: int = MAX_RUNS) -> None:
+        self._path = path
+        self._max_runs = max_runs
+        self._opened: SQLiteFile | None = None
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person should know about the file."""
+        return [] if self._opened is None else list(self._opened.notices)
+
+    def keep(self, run: Run) -> None:
+        """Keep a run, in the place of one with its id."""
+        body = orjson.dumps(_RUN.dump_python(run, mode="json", exclude={"request": {"visitor_key"}}))
+        with self._file().transaction() as connection:
+            connection.execute(
+                "insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.id,
+                    run.scope,
+                    run.began_at,
+                    run.name,
+                    run.request.prompt[:500],
+                    "\n".join(run.request.strategies),
+                    run.stopped,
+                    body,
+                ),
+            )
+            connection.execute(
+                "delete from runs where id in "
+                "(select id from runs order by name is not null desc, began_at desc limit -1 offset ?)",
+                (self._max_runs,),
+            )
+
+    def get(self, run_id: str) -> Run | None:
+        """The run with this id; None where there is none. Raises `RunDamagedError`."""
+        if not ID.fullmatch(run_id):
+            return None
+        row = self._file().row("select body from runs where id = ?", (run_id,))
+        if row is None:
+            return None
+        try:
+            return _RUN.validate_python(orjson.loads(row))  # which, other than pydantic, takes no NaN for a number
+        except (ValidationError, ValueError, TypeError) as error:
+            raise RunDamagedError(f"The run {run_id} is damaged and can't be shown.") from error
+
+    def newest(self, scope: str, limit: int) -> list[KeptRun]:
+        """The newest runs of a scope, newest first."""
+        names = [each.name for each in fields(KeptRun)]
+        with self._file().connection() as connection:
+            rows = connection.execute(
+                "select id, began_at, name, prompt, strategies, stopped from runs where scope = ? "
+                "order by began_at desc limit ?",
+                (scope, limit),
+            ).fetchall()
+        return [
+            _KEPT.validate_python(dict(zip(names, row, strict=True)) | {"strategies": str(row[4]).split("\n")})
+            for row in rows
+        ]
+
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run a name, or take it away by an empty one; one that is not there stays away."""
+        run = self.get(run_id)
+        if run is not None:
+            cleaned = " ".join(name.split())[:MAX_NAME]
+            self.keep(replace(run, name=cleaned or None))
+
+    def remove(self, run_id: str) -> bool:
+        """Remove a run; whether it was there."""
+        with self._file().transaction() as connection:
+            connection.execute("delete from runs where id = ?", (run_id,))
+            return bool(connection.changes())
+
+    def close(self) -> None:
+        """Give back the file. Idempotent."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _file(self) -> SQLiteFile:
+        """Opened when it is first needed: one that can't be used must not keep the app from starting."""
+        if self._opened is None:
+            try:
+                self._opened = SQLiteFile(self._path, _SCHEMA)
+            except (OSError, apsw.Error, ValueError) as error:
+                raise CacheError(f"The comparisons can't be kept: {error}.") from error
+        return self._opened

@@ -1,0 +1,182 @@
+"""What the numbers of a comparison say, in sentences: like is compared with like, and what is simulated is said."""
+
+from __future__ import annotations
+
+import statistics
+
+from lab.comparison import BLOCK, STORES_SHARE, Compared, Run
+from lab.rounds import WARM_UP_ROUNDS
+from lab.statistics import Interval, needed
+from ui import words
+from ui.language import _, ngettext
+from ui.metrics import WHATS, what_title
+from ui.numbers import count, decimal, duration, times
+from ui.session import laboratory
+
+
+def title(compared: Compared) -> str:
+    """A strategy's name."""
+    return words.strategy(laboratory(), compared.strategy)
+
+
+def headline(run: Run) -> str | None:
+    """The whole story in one sentence; None where nothing was timed."""
+    model_s = model_time(run)
+    timed = [(each, found) for each in run.measured if (found := each.invokes.summary) is not None]
+    if not timed or model_s is None:
+        return None
+    slowest = max(found.median_s for _each, found in timed)
+    fastest = min(found.median_s for _each, found in timed)
+    if slowest >= model_s:
+        return None
+    return _(
+        "A stored answer comes back in {fastest} to {slowest} instead of {model}: {least} to {most} as fast."
+    ).format(
+        fastest=duration(fastest),
+        slowest=duration(slowest),
+        model=duration(model_s),
+        least=times(model_s / slowest),
+        most=times(model_s / fastest),
+    )
+
+
+def model_time(run: Run) -> float | None:
+    """The median of the model's calls in the race, in seconds."""
+    found = run.model_times_s
+    return statistics.median(found) if found else None
+
+
+def model_note(run: Run) -> str | None:
+    """How often the model was called and how long that took, and whether it was simulated."""
+    model_s = model_time(run)
+    if model_s is None:
+        return None
+    calls = len(run.model_times_s)
+    sentence = ngettext(
+        "The model took {time} (one call).", "The model took {time} (median of {n} calls).", calls
+    ).format(time=duration(model_s), n=count(calls))
+    return f"{sentence} {_('That time is simulated.')}" if run.simulated else sentence
+
+
+def row_sentence(run: Run, compared: Compared) -> str | None:
+    """What the timings of one strategy say; None where it has none."""
+    lookups, invokes, model_s = compared.lookups.summary, compared.invokes.summary, model_time(run)
+    if lookups is None or invokes is None:
+        return None
+    if model_s is None:
+        whole = _("a hit takes {hit} (the whole call, median of {n}).").format(
+            hit=duration(invokes.median_s), n=count(invokes.n)
+        )
+    else:
+        whole = _("a hit takes {hit} instead of {model} (whole calls, median of {n} hits).").format(
+            hit=duration(invokes.median_s), model=duration(model_s), n=count(invokes.n)
+        )
+    return f"{whole} {_backend_sentence(run, compared, lookups.median_s)}"
+
+
+def _backend_sentence(run: Run, compared: Compared, median_s: float) -> str:
+    baseline, time = run.baseline, duration(median_s)
+    ratio = run.ratios.get(compared.strategy)
+    if ratio is None or baseline is None:
+        return _("Inside the cache: {time}.").format(time=time)
+    low, high = _bounds(ratio)
+    if ratio.low <= 1 <= ratio.high:
+        sentence = _("Inside the cache: {time}, not to be told from {baseline} ({low} to {high} as long).")
+    else:
+        sentence = _("Inside the cache: {time}, {ratio} as long as {baseline} (between {low} and {high}).")
+    return sentence.format(time=time, ratio=times(ratio.value), baseline=title(baseline), low=low, high=high)
+
+
+def _bounds(ratio: Interval) -> tuple[str, str]:
+    """Both ends with as many digits as tell them apart, three at most."""
+    for digits in (2, 3):
+        low, high = decimal(ratio.low, digits), decimal(ratio.high, digits)
+        if low != high:
+            break
+    return f"{low}×", f"{high}×"
+
+
+def remarks(run: Run) -> list[str]:
+    """What an engineer would want to know of the timings: outliers, slow first calls, percentiles left out."""
+    found: list[str] = []
+    for compared in run.measured:
+        for what in WHATS:
+            timings = getattr(compared, what)
+            summed = timings.summary
+            if summed is None:
+                continue
+            subject = f"{title(compared)}, {what_title(what)}"
+            if summed.outliers:
+                found.append(
+                    ngettext(
+                        "{subject}: {n} outlier, far beyond the others; the longest took {time}.",
+                        "{subject}: {n} outliers, far beyond the others; the longest took {time}.",
+                        summed.outliers,
+                    ).format(subject=subject, n=count(summed.outliers), time=duration(summed.max_s))
+                )
+            if timings.first_s is not None and timings.first_s > SLOW_FIRST * summed.median_s:
+                found.append(
+                    _("{subject}: the very first call took {time}. It belongs to the warm-up and is left out.").format(
+                        subject=subject, time=duration(timings.first_s)
+                    )
+                )
+    smallest = min((summed.n for each in run.measured if (summed := each.stores.summary) is not None), default=None)
+    if any(each.strategy == "langchain-memory" for each in run.measured):
+        found.append(
+            _(
+                "LangChain's memory hands out the very objects that it was given: nothing is read or made, and what "
+                "one caller changes in an answer, all others get. Ours make fresh objects."
+            )
+        )
+    if smallest is not None and smallest < needed(99):
+        found.append(
+            _("A p95 is shown from {p95} timings on and a p99 from {p99} on: fewer can't support it.").format(
+                p95=count(needed(95)), p99=count(needed(99))
+            )
+        )
+    return found
+
+
+SLOW_FIRST = 10
+"""A first call that took so many times the median is named."""
+
+
+def problems(run: Run) -> list[tuple[str, str]]:
+    """Strategies that could not be measured, or not to the end, each with its reason."""
+    return [(title(each), each.problem) for each in run.failed if each.problem is not None]
+
+
+def method(run: Run) -> list[str]:
+    """How it was measured."""
+    asked = (
+        _("The prompt was put to each strategy in a namespace of its own, where nothing was stored, each by a call.")
+        if run.request.ask_each
+        else _(
+            "The model was called once, and its answer stored in every strategy, each in a namespace of its own where "
+            "nothing was stored; totals of the cold race are lookup, model and store added up."
+        )
+    )
+    return [
+        asked,
+        _(
+            "Then hits on that answer were timed in a process of its own, so that drawing this page is in none of the "
+            "figures: {block} calls of one strategy after another, in an order drawn anew for each round, so that "
+            "what slows the machine down hits all alike. The first {warm_up} rounds are a warm-up and are left out."
+        ).format(block=count(BLOCK), warm_up=count(WARM_UP_ROUNDS)),
+        _(
+            "Inside the cache: the lookup alone. Whole call: invoke of the same LangChain model with this cache. "
+            "Stores: one for every {share} hits, each under a key of its own."
+        ).format(share=count(STORES_SHARE)),
+        _(
+            "Ratios are those of the medians. What they lie between comes from drawing whole stretches of rounds again "
+            "and again (block bootstrap, 95 %), so that drift of the machine is part of it."
+        ),
+    ]
+
+
+def machine_line(run: Run) -> str:
+    """What it was measured on, in one line."""
+    machine = run.machine
+    cores = ngettext("{n} core", "{n} cores", machine.cores or 0).format(n=count(machine.cores or 0))
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return f"{machine.system}, {machine.processor}, {cores}; Python {machine.python}, {versions}"
