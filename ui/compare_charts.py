@@ -16,7 +16,7 @@ from ui.metrics import What, what_title
 from ui.numbers import duration
 
 BAR_STEP = 30
-HEIGHT = 300
+HEIGHT = 340
 PARTS = ("lookup", "langchain", "model", "store")
 PART_COLOURS = {"lookup": "#0072B2", "langchain": "#8A93A0", "model": "#C2570C", "store": "#0B8F6A"}
 """Seen on both backgrounds."""
@@ -64,7 +64,7 @@ def medians_chart(run: Run) -> alt.LayerChart | None:
             alt.Tooltip("spread:N", title=_("90 % of the timings")),
         ],
     )
-    seconds = _SecondsAxis(frame["low"].min(), largest, _("Time (log scale, lower is better)"))
+    seconds = _SecondsAxis(frame["low"].min(), largest, _("Time (log scale, left is better)"))
     chart = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=seconds("low"), x2="high:Q")
     chart += base.mark_point(filled=True, size=90, opacity=1).encode(x=seconds("median"))
     chart += base.mark_text(align="left", dx=9, dy=-8, fontSize=11).encode(x=seconds("median"), text="label:N")
@@ -111,7 +111,7 @@ def distribution_chart(run: Run, what: What, strategies: list[str]) -> alt.Chart
             ],
         )
         .properties(height=HEIGHT)
-        .configure_legend(orient="bottom", direction="horizontal", columns=3, labelLimit=150, titleOrient="top")
+        .configure_legend(orient="bottom", direction="horizontal", columns=5, labelLimit=170, titleOrient="top")
     )
 
 

@@ -33,7 +33,7 @@ def compare_controls() -> None:
         persist_state="session",
         help=_("All that are chosen get the same prompt, and their hits are timed in turn."),
     )
-    prompt, model, repeats = st.columns([3, 2, 2], gap="medium")
+    prompt, model, repeats = st.columns([2.6, 2, 2.4], gap="medium")
     prompt.text_input(_("Prompt"), key="compare_prompt", persist_state="session")
     model.selectbox(
         _("Model"),

@@ -11,7 +11,8 @@ from ui.numbers import duration, times
 from ui.safe_text import safe_markdown, shown_in_line
 from ui.session import laboratory
 
-MOST_IN_A_ROW = 4
+FEW, MANY = 3, 4
+"""Columns in a row: of up to six strategies, and of more."""
 ANSWER_HEIGHT = 130
 """Pixels: the same in every column, while it is empty too."""
 NO_BREAK_SPACE = "\u00a0"
@@ -22,11 +23,11 @@ Results = dict[str, dict[str, Measurement]]
 
 def show_race(names: tuple[str, ...], results: Results, problems: dict[str, str], *, is_running: bool) -> None:
     """All strategies side by side."""
-    for first in range(0, len(names), MOST_IN_A_ROW):
-        row = names[first : first + MOST_IN_A_ROW]
-        columns = st.columns(min(len(names), MOST_IN_A_ROW), gap="small")
-        for column, name in zip(columns, row, strict=False):
-            with column, st.container(border=True, key=f"race_{name}"):
+    in_a_row = len(names) if len(names) <= MANY else FEW if len(names) <= 2 * FEW else MANY
+    for first in range(0, len(names), in_a_row):
+        columns = st.columns(in_a_row, gap="small")
+        for column, name in zip(columns, names[first : first + in_a_row], strict=False):
+            with column, st.container(border=True, key=f"race_{name}", height="stretch"):
                 _show_strategy(name, results.get(name, {}), problems.get(name), is_running=is_running)
 
 
@@ -40,7 +41,7 @@ def _show_strategy(name: str, acts: dict[str, Measurement], problem: str | None,
                 _act_line(_("First, cold"), cold, is_running=is_running),
                 _act_line(_("Again, warm"), warm, is_running=is_running)
                 if name != "none"
-                else f":gray[{_('Without a cache, the model answers every time.')}]",
+                else f":gray[{_('Again: the model, every time')}]",
                 _parts(cold),
                 _saved(cold, warm),
             ]

@@ -99,28 +99,49 @@ def _bounds(ratio: Interval) -> tuple[str, str]:
 def remarks(run: Run) -> list[str]:
     """What an engineer would want to know of the timings: outliers, slow first calls, percentiles left out."""
     found: list[str] = []
-    for compared in run.measured:
-        for what in WHATS:
-            timings = getattr(compared, what)
-            summed = timings.summary
-            if summed is None:
-                continue
-            subject = f"{title(compared)}, {what_title(what)}"
-            if summed.outliers:
+    for what in WHATS:
+        timed = [
+            (title(each), timings, summed)
+            for each in run.measured
+            if (summed := (timings := getattr(each, what)).summary) is not None
+        ]
+        far_off = [
+            _("{strategy} {n} (longest {time})").format(
+                strategy=name, n=count(summed.outliers), time=duration(summed.max_s)
+            )
+            for name, _timings, summed in timed
+            if summed.outliers
+        ]
+        if far_off:
+            found.append(
+                _("{what}: outliers, far beyond the other timings: {strategies}.").format(
+                    what=what_title(what), strategies=", ".join(far_off)
+                )
+            )
+        slow = [
+            f"{name} {duration(timings.first_s)}"
+            for name, timings, summed in timed
+            if timings.first_s is not None and timings.first_s > SLOW_FIRST * summed.median_s
+        ]
+        if slow:
+            found.append(
+                _(
+                    "{what}: the very first call was slow: {strategies}. It belongs to the warm-up and is left out."
+                ).format(what=what_title(what), strategies=", ".join(slow))
+            )
+        for name, timings, summed in timed:
+            if timings.failures:
                 found.append(
                     ngettext(
-                        "{subject}: {n} outlier, far beyond the others; the longest took {time}.",
-                        "{subject}: {n} outliers, far beyond the others; the longest took {time}.",
-                        summed.outliers,
-                    ).format(subject=subject, n=count(summed.outliers), time=duration(summed.max_s))
+                        "{what}: {strategy} failed {n} time beside {good} good ones; failures are in no figure.",
+                        "{what}: {strategy} failed {n} times beside {good} good ones; failures are in no figure.",
+                        timings.failures,
+                    ).format(what=what_title(what), strategy=name, n=count(timings.failures), good=count(summed.n))
                 )
-            if timings.first_s is not None and timings.first_s > SLOW_FIRST * summed.median_s:
-                found.append(
-                    _("{subject}: the very first call took {time}. It belongs to the warm-up and is left out.").format(
-                        subject=subject, time=duration(timings.first_s)
-                    )
-                )
-    smallest = min((summed.n for each in run.measured if (summed := each.stores.summary) is not None), default=None)
+    smallest = min(
+        (summed.n for each in run.measured for what in WHATS if (summed := getattr(each, what).summary) is not None),
+        default=None,
+    )
     if any(each.strategy == "langchain-memory" for each in run.measured):
         found.append(
             _(

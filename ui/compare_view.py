@@ -147,6 +147,12 @@ def _show_table(run: Run) -> None:
     st.caption(what_it_is(what) + " " + _("Fastest first; of times, less is better."))
     with st.container(key="compare_table"):
         st.table(table(run, what).rename(index=shown_in_line), border="horizontal")
+    st.caption(
+        _(
+            "p95: 95 % of the timings took no longer. ±: standard deviation. Entry: what one stored answer takes. "
+            "Shared: by several machines. A dash: not known, or too few timings to say."
+        )
+    )
 
 
 def _show_sentences(run: Run) -> None:
@@ -171,24 +177,24 @@ def _show_charts(run: Run) -> None:
         st.caption(
             _("Points are medians, lines hold 90 % of the timings, the dashed line is the model. Left is better.")
         )
-    left, right = st.columns(2, gap="medium")
-    with left:
-        st.markdown("#### " + _("How much do hits vary?"))
-        chart = compare_charts.distribution_chart(run, "lookups", strategies)
+    st.markdown("#### " + _("How much do hits vary?"))
+    spread = compare_charts.distribution_chart(run, "lookups", strategies)
+    if spread is not None:
+        st.altair_chart(spread, key="compare_distribution", alt=_("Distribution of hits inside the cache"))
+        st.caption(_("Inside the cache. A steep line hardly varies; one further left is faster."))
+    st.markdown("#### " + _("Where does the time go?"))
+    parts = (
+        (_("A hit (medians)"), compare_charts.parts_of_hit(run), "compare_hit_parts"),
+        (_("The first, cold request (one each)"), compare_charts.parts_of_miss(run), "compare_miss_parts"),
+    )
+    for column, (heading, frame, key) in zip(st.columns(2, gap="medium"), parts, strict=True):
+        chart = compare_charts.parts_chart(frame)
         if chart is not None:
-            st.altair_chart(chart, key="compare_distribution", alt=_("Distribution of hits inside the cache"))
-            st.caption(_("Inside the cache. A steep line hardly varies; one further left is faster."))
-    with right:
-        st.markdown("#### " + _("Where does the time go?"))
-        for frame, key, caption in (
-            (compare_charts.parts_of_hit(run), "compare_hit_parts", _("A hit (medians).")),
-            (compare_charts.parts_of_miss(run), "compare_miss_parts", _("The first, cold request (one each).")),
-        ):
-            chart = compare_charts.parts_chart(frame)
-            if chart is not None:
-                words = "; ".join(compare_charts.parts_in_words(frame))
-                st.altair_chart(chart, key=key, alt=words)
-                st.caption(f"{caption} {shown_in_line(words)}")
+            in_words = compare_charts.parts_in_words(frame)
+            with column:
+                st.markdown(f"**{heading}**")
+                st.altair_chart(chart, key=key, alt="; ".join(in_words))
+                st.caption("  \n".join(map(shown_in_line, in_words)))
 
 
 def _show_method(run: Run) -> None:

@@ -54,6 +54,7 @@ def show_cost_panel(run: Run) -> list[str]:
         chosen = st.selectbox(
             _("Strategy"),
             names,
+            index=0 if run.baseline is None else names.index(run.baseline.strategy),
             format_func=lambda name: next(
                 compare_sentences.title(each) for each, _found in measured if each.strategy == name
             ),

@@ -33,15 +33,27 @@ def _written(run: Run, worth: list[str], code: str, timezone: str | None, strate
     template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("report.html")
     hit, miss = compare_charts.parts_of_hit(run), compare_charts.parts_of_miss(run)
     return template.render(
-        _=_,
+        say={
+            "measured": _("Measured at {time}").format(time=moment(run.began_at, timezone)),
+            "stopped": _("Stopped before its end"),
+            "prompt": _("Prompt"),
+            "race": _("One prompt, cold and warm"),
+            "table": _("Fastest first; of times, less is better."),
+            "words": _("In words"),
+            "odd": _("What is odd about these timings"),
+            "worth": _("What it is worth"),
+            "method": _("How it was measured, and on what"),
+        },
         language=code,
         title=run.name or run.request.prompt,
         run=run,
-        when=moment(run.began_at, timezone),
         timezone=timezone or "UTC",
         model=words.model(laboratory(), run.request.model_id),
         sentences=[each for each in (compare_sentences.headline(run), compare_sentences.model_note(run)) if each],
-        problems=compare_sentences.problems(run),
+        problems=[
+            _("{strategy} could not be measured to the end: {reason}").format(strategy=name, reason=reason)
+            for name, reason in compare_sentences.problems(run)
+        ],
         race=_race(run),
         tables=[(what_title(what), what_it_is(what), table(run, what)) for what in WHATS],
         rows=[(compare_sentences.title(each), compare_sentences.row_sentence(run, each)) for each in run.measured],
