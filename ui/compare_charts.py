@@ -100,7 +100,7 @@ def distribution_chart(run: Run, what: What, strategies: list[str]) -> alt.Chart
             x=seconds("seconds"),
             y=alt.Y(
                 "share:Q",
-                title=_("Share of the timings that took no longer"),
+                title=_("Share of the timings"),
                 axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr="format(datum.value * 100, 'd') + ' %'"),
             ),
             color=strategy_colours(names, strategies, titles.__getitem__, field="strategy"),
@@ -161,7 +161,7 @@ def parts_chart(frame: pd.DataFrame) -> alt.Chart | None:
                 scale=alt.Scale(
                     domain=[part_title(part) for part in present], range=[PART_COLOURS[part] for part in present]
                 ),
-                legend=alt.Legend(orient="top", direction="horizontal"),
+                legend=alt.Legend(orient="top", direction="horizontal", columns=2),
             ),
             tooltip=[
                 alt.Tooltip("strategy:N", title=_("Strategy")),

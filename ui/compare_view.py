@@ -144,13 +144,13 @@ def _show_table(run: Run) -> None:
         )
         or "lookups"
     )
-    st.caption(what_it_is(what) + " " + _("Fastest first; of times, less is better."))
+    st.caption(what_it_is(what) + " " + _("Fastest first; less is better, and the best of a row is bold."))
     with st.container(key="compare_table"):
-        st.table(table(run, what).rename(index=shown_in_line), border="horizontal")
+        st.table(table(run, what, mark_best=True).rename(columns=shown_in_line), border="horizontal")
     st.caption(
         _(
-            "p95: 95 % of the timings took no longer. ±: standard deviation. Entry: what one stored answer takes. "
-            "Shared: by several machines. A dash: not known, or too few timings to say."
+            "p95: 95 % of the timings took no longer. Bytes of an entry: prompt, parameters and answer as stored. "
+            "A dash: not known, or too few timings to say."
         )
     )
 

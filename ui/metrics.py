@@ -54,12 +54,12 @@ METRICS: tuple[Metric, ...] = (
     _time("p99_s", lambda: "p99"),
     _time("max_s", lambda: _("Longest")),
     _time("mean_s", lambda: _("Mean")),
-    _time("deviation_s", lambda: "±"),
-    Metric("failures", lambda: _("Failed"), lambda _c, timings, _s: timings.failures, count, lower_is_better=True),
-    Metric("entry_bytes", lambda: _("Entry"), lambda compared, _t, _s: compared.entry_bytes, size, True),
-    Metric("survives_restart", lambda: _("Survives restart"), lambda compared, _t, _s: compared.survives_restart,
+    _time("deviation_s", lambda: _("± standard deviation")),
+    Metric("failures", lambda: _("Failed calls"), lambda _c, timings, _s: timings.failures, count, True),
+    Metric("entry_bytes", lambda: _("Bytes of an entry"), lambda compared, _t, _s: compared.entry_bytes, size, True),
+    Metric("survives_restart", lambda: _("Survives a restart"), lambda compared, _t, _s: compared.survives_restart,
            lambda value: _("yes") if value else _("no")),
-    Metric("shared_between_machines", lambda: _("Shared"),
+    Metric("shared_between_machines", lambda: _("Shared by machines"),
            lambda compared, _t, _s: compared.shared_between_machines, lambda value: _("yes") if value else _("no")),
 )  # fmt: skip
 """In the order of the columns."""

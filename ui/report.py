@@ -38,7 +38,7 @@ def _written(run: Run, worth: list[str], code: str, timezone: str | None, strate
             "stopped": _("Stopped before its end"),
             "prompt": _("Prompt"),
             "race": _("One prompt, cold and warm"),
-            "table": _("Fastest first; of times, less is better."),
+            "table": _("Fastest first; less is better."),
             "words": _("In words"),
             "odd": _("What is odd about these timings"),
             "worth": _("What it is worth"),

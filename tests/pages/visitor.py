@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from lab.laboratory import Answered
 from lab.measurement import Measurement
 from ui import language
+from ui.session import laboratory
 
 SHELL = Path(__file__).parents[2] / "ui" / "shell.py"
 PATIENCE_S = 30.0
@@ -74,10 +75,12 @@ class Visitor:
         return self.at.get_by_key(key)
 
     def wait(self) -> Self:
-        """Wait for the request, demo or check in work, and show what came of it."""
+        """Wait for the request, demo, check or comparison in work, and show what came of it."""
         state = self.at.session_state["asking"]
         checking = self.at.session_state["health"].job if "health" in self.at.session_state else None
-        for job in (state.job, state.demo, checking):
+        comparing = self.at.session_state["comparing"].run_id if "comparing" in self.at.session_state else None
+        compared = laboratory().jobs.get(comparing) if comparing else None
+        for job in (state.job, state.demo, checking, compared):
             if job is not None and not job.finished:
                 assert job.wait(PATIENCE_S), "the job did not end"
         return self.look()
