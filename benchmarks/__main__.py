@@ -6,7 +6,19 @@ import argparse
 import warnings
 from pathlib import Path
 
-from benchmarks import backends, imports, invoke, machine, page, parts, scale, server_pages, servers, writers
+from benchmarks import (
+    backends,
+    comparison,
+    imports,
+    invoke,
+    machine,
+    page,
+    parts,
+    scale,
+    server_pages,
+    servers,
+    writers,
+)
 from benchmarks.tables import Table
 
 RESULTS = Path(__file__).parent / "results.md"
@@ -18,6 +30,7 @@ BENCHMARKS = {
     "writers": writers.measure,
     "servers": servers.measure,
     "browsing": server_pages.measure,
+    "comparison": comparison.measure,
     "imports": imports.measure,
     "page": page.measure,
 }
