@@ -69,7 +69,7 @@ def medians_chart(run: Run) -> alt.LayerChart | None:
     chart += base.mark_point(filled=True, size=90, opacity=1).encode(x=seconds("median"))
     chart += base.mark_text(align="left", dx=9, dy=-8, fontSize=11).encode(x=seconds("median"), text="label:N")
     if model_s is not None:
-        model = pd.DataFrame([{"model": model_s, "label": _("model: {time}").format(time=duration(model_s))}])
+        model = pd.DataFrame([{"model": model_s, "label": _("Model: {time}").format(time=duration(model_s))}])
         line = alt.Chart(model).encode(x=seconds("model"))
         chart += line.mark_rule(strokeDash=[6, 4], color=PART_COLOURS["model"], strokeWidth=2)
         chart += line.mark_text(align="right", dx=-6, dy=-6, baseline="bottom", color=PART_COLOURS["model"]).encode(
@@ -185,7 +185,7 @@ def parts_in_words(frame: pd.DataFrame) -> list[str]:
 
 def part_title(part: str) -> str:
     """What a part of a request is called."""
-    return {"lookup": _("lookup"), "langchain": "LangChain", "model": _("model"), "store": _("store")}[part]
+    return {"lookup": _("Lookup"), "langchain": "LangChain", "model": _("Model"), "store": _("Store")}[part]
 
 
 def _part_rows(compared: Compared, seconds: dict[str, float]) -> list[dict[str, object]]:

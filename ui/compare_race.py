@@ -71,7 +71,7 @@ def _parts(cold: Measurement | None) -> str:
         return "&nbsp;"
     parts = [
         f"{title} {duration(seconds)}".replace(" ", NO_BREAK_SPACE)
-        for title, seconds in ((_("lookup"), cold.lookup_s), (_("model"), cold.model_s), (_("store"), cold.store_s))
+        for title, seconds in ((_("Lookup"), cold.lookup_s), (_("Model"), cold.model_s), (_("Store"), cold.store_s))
         if seconds is not None
     ]
     return f":small[:gray[{' · '.join(parts)}]]" if parts else "&nbsp;"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from lab.history import MAX_PROMPT
+from lab.runs import MAX_RUNS
 from lab.server_urls import kind_of_server, place_of_server, scheme_of
 from lab.settings import Settings, StrategySettings
 from ui import words
@@ -40,6 +41,14 @@ def show_data() -> None:
                     "A row for each request: when, strategy, model, temperature, outcome, the times, tokens, cost and "
                     "savings, the key, what failed, and the first {characters} characters of the prompt. No answers."
                 ).format(characters=count(MAX_PROMPT)),
+            ],
+            [
+                _("Comparisons"),
+                _code(str(settings.data_dir / "comparisons.db")),
+                _(
+                    "The newest {runs} comparisons: prompt, answers, every timing, machine and versions. Whoever has "
+                    "the link of one can open it."
+                ).format(runs=count(MAX_RUNS)),
             ],
             *(
                 [

@@ -37,6 +37,12 @@ def _how_measured() -> None:
             "the same one for all strategies, LangChain's own included."
         )
     )
+    detail(
+        _(
+            "The Compare page times thousands of hits in a process of its own, so that nothing this app does meanwhile "
+            "is in them, and says beside its results how that was done."
+        )
+    )
 
 
 def _outcomes() -> None:

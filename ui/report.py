@@ -93,9 +93,9 @@ def _race(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
                 parts = ", ".join(
                     f"{name} {duration(seconds)}"
                     for name, seconds in (
-                        (_("lookup"), measured.lookup_s),
-                        (_("model"), measured.model_s),
-                        (_("store"), measured.store_s),
+                        (_("Lookup"), measured.lookup_s),
+                        (_("Model"), measured.model_s),
+                        (_("Store"), measured.store_s),
                     )
                     if seconds is not None
                 )

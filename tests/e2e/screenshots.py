@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.app_page import ask, expect_no_exception, open_page, wait_for_answer, wait_until_drawn
+from tests.e2e.app_page import ask, by_key, expect_no_exception, open_page, wait_for_answer, wait_until_drawn
 from tests.e2e.conftest import NO_CHROMIUM, ROOT, AppServer, find_chromium, launched_chromium, recorded_context
 
 
@@ -29,12 +29,16 @@ class Subject:
     path: str
     asks: bool = False
     """Ask the prompts of its language first."""
+    compares: bool = False
+    """Compare all strategies first."""
 
 
 # In this order: "empty" is what a newcomer sees, so it comes before anything was asked.
 SUBJECTS = (
     Subject("playground-empty", "/"),
     Subject("playground", "/", asks=True),
+    Subject("compare-empty", "/compare"),
+    Subject("compare", "/compare", compares=True),
     *(
         Subject(f"guide-{section}", f"/guide?guide_section={section}")
         for section in ("strategies", "workings", "numbers", "code", "data", "health")
@@ -51,6 +55,8 @@ PROMPTS = {
 FOLDER = ROOT / "docs" / "screenshots"
 MODEL = "simulated: {first_token_s: 0.3, tokens_per_second: 400}\n"
 """Slow enough for a hit to look faster."""
+COMPARED_MS = 120_000
+"""How long a comparison may take."""
 TALLEST_PX = 16_000
 """Chromium draws nothing beyond 16,384."""
 
@@ -192,6 +198,9 @@ def take(browser: Browser, url: str, subject: Subject, theme: str, language: str
     for prompt in PROMPTS[language] if subject.asks else ():
         ask(page, prompt)
         wait_for_answer(page)
+    if subject.compares:
+        by_key(page, "compare_run").get_by_role("button").click()
+        by_key(page, "compare_table").wait_for(timeout=COMPARED_MS)
     for width in WIDTHS:
         show_whole(page, width)
         expect_no_exception(page)

@@ -62,7 +62,7 @@ def test_the_report_holds_all_sentences_the_worth_and_the_machine() -> None:
 def test_the_report_has_its_charts_in_it_with_their_numbers_in_words() -> None:
     page = written(run())
     assert page.count("<svg") == 4
-    assert "lookup 15.0 µs" in html.unescape(page)
+    assert "Lookup 15.0 µs" in html.unescape(page)
 
 
 def test_the_report_fetches_and_runs_nothing() -> None:
