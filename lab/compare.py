@@ -110,7 +110,8 @@ class _Comparison:
                 self._remove(namespace)
         run = self._result().with_ratios()
         try:
-            self.laboratory.runs.keep(run)
+            if any(each.cold is not None or each.problem is not None for each in run.compared):
+                self.laboratory.runs.keep(run)
         except (CacheError, OSError) as error:
             logger.warning("a comparison could not be kept: %s", error)
         return run

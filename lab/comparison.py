@@ -104,9 +104,8 @@ class Run:
     @property
     def model_times_s(self) -> list[float]:
         """Every model call of the race, in seconds; one that was bought for all counts once."""
-        if not self.request.ask_each:
-            return [time for each in self.compared[:1] if (time := _model_s(each)) is not None]
-        return [time for each in self.compared if (time := _model_s(each)) is not None]
+        times_s = [time for each in self.compared if (time := _model_s(each)) is not None]
+        return times_s if self.request.ask_each else times_s[:1]
 
     @property
     def measured(self) -> tuple[Compared, ...]:
