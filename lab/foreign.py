@@ -20,8 +20,9 @@ def remove_qualified(cache: BaseCache, namespace: str) -> None:
     engine, schema = getattr(cache, "engine", None), getattr(cache, "cache_schema", None)
     if engine is None or schema is None:
         return
-    from sqlalchemy import delete  # comes with langchain-community, whose cache this is
+    from sqlalchemy import delete, func  # comes with langchain-community, whose cache this is
 
     columns: Any = schema.__table__.columns
-    with engine.begin() as connection:
-        connection.execute(delete(schema).where(columns.llm.startswith(f"{namespace}\n", autoescape=True)))
+    prefix = qualified(namespace, "")
+    with engine.begin() as connection:  # not by LIKE, which takes "a" for "A" in SQLite
+        connection.execute(delete(schema).where(func.substr(columns.llm, 1, len(prefix)) == prefix))

@@ -323,11 +323,11 @@ def _totals(connection: apsw.Connection, scope: str) -> Totals:
 def _values(measurement: Measurement) -> tuple[Any, ...]:
     values = [getattr(measurement, name) for name in COLUMNS]
     values[COLUMNS.index("prompt")] = measurement.prompt[:MAX_PROMPT]
-    kept_as_text = [_storable(value) if isinstance(value, str) else value for value in values]
+    kept_as_text = [storable(value) if isinstance(value, str) else value for value in values]
     return (*kept_as_text, measurement.kept, _answered_by(measurement))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """The text with a question mark for each lone surrogate, which UTF-8 can't carry."""
     return text.encode("utf-8", "replace").decode()
 

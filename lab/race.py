@@ -40,38 +40,40 @@ class Race:
     stopping: Callable[[], bool]
 
     def run(self) -> Exchange | None:
-        """Every strategy cold, then warm, as the results come; what was exchanged, None where there is no answer."""
-        exchange = self._each_asks() if self.ask_each else self._one_asks_for_all()
-        if exchange is not None:
-            for strategy in self.strategies:
-                if self.stopping():
-                    break
-                if strategy.name != NO_CACHE:
-                    self.show(Raced(strategy.name, "warm", self._ask(strategy)))
-        return exchange
+        """Every strategy cold, then warm, as the results come; what was exchanged, None where there is no answer.
 
-    def _each_asks(self) -> Exchange | None:
-        """All at once, each by its own call of the model."""
+        One that did not keep the answer is not asked again: it would be one more call of the model, and paid for.
+        """
         exchanges: list[Exchange] = []
+        kept: set[str] = set()
 
-        def go(strategy: Strategy) -> None:
-            self.show(Raced(strategy.name, "cold", self._ask(strategy, exchanges.append)))
+        def is_cold(measured: Measurement) -> None:
+            if measured.kept:
+                kept.add(measured.strategy)
+            self.show(Raced(measured.strategy, "cold", measured))
 
-        with ThreadPoolExecutor(len(self.strategies)) as pool:
-            list(pool.map(go, self.strategies))
+        ask_cold = self._each_asks if self.ask_each else self._one_asks_for_all
+        ask_cold(exchanges, is_cold)
+        for strategy in self.strategies:
+            if not exchanges or self.stopping():
+                break
+            if strategy.name in kept:
+                self.show(Raced(strategy.name, "warm", self._ask(strategy)))
         return exchanges[0] if exchanges else None
 
-    def _one_asks_for_all(self) -> Exchange | None:
+    def _each_asks(self, exchanges: list[Exchange], is_cold: Callable[[Measurement], None]) -> None:
+        """All at once, each by its own call of the model."""
+        with ThreadPoolExecutor(len(self.strategies)) as pool:
+            list(pool.map(lambda strategy: is_cold(self._ask(strategy, exchanges.append)), self.strategies))
+
+    def _one_asks_for_all(self, exchanges: list[Exchange], is_cold: Callable[[Measurement], None]) -> None:
         """The model is called once; what it answered is stored in every strategy."""
-        exchanges: list[Exchange] = []
         bought = self._ask(Strategy(NO_CACHE, None, self.strategies[0].namespace), exchanges.append)
         for strategy in self.strategies:
             if strategy.name == NO_CACHE or not exchanges:
-                measured = replace(bought, strategy=strategy.name)
+                is_cold(replace(bought, strategy=strategy.name))
             else:
-                measured = answer_from_elsewhere(self.model, strategy, bought, exchanges[0])
-            self.show(Raced(strategy.name, "cold", measured))
-        return exchanges[0] if exchanges else None
+                is_cold(answer_from_elsewhere(self.model, strategy, bought, exchanges[0]))
 
     def _ask(self, strategy: Strategy, exchanged: Callable[[Exchange], None] = lambda _: None) -> Measurement:
         return ask(

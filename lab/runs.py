@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 import orjson
@@ -14,6 +17,9 @@ from cache_backends.errors import CacheError
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.sqlite_schema import Schema
 from lab.comparison import Run
+from lab.history import storable
+
+logger = logging.getLogger("lab.runs")
 
 MAX_RUNS = 500
 """Runs that are kept, of all scopes together: the oldest unnamed one goes first, then the oldest."""
@@ -70,7 +76,7 @@ class Runs:
 
     def keep(self, run: Run) -> None:
         """Keep a run, in the place of one with its id."""
-        body = orjson.dumps(_RUN.dump_python(run, mode="json", exclude={"request": {"visitor_key"}}))
+        body = _as_json(_RUN.dump_python(run, mode="json", exclude={"request": {"visitor_key"}}))
         with self._file().transaction() as connection:
             connection.execute(
                 "insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -78,9 +84,9 @@ class Runs:
                     run.id,
                     run.scope,
                     run.began_at,
-                    run.name,
-                    run.request.prompt[:500],
-                    "\n".join(run.request.strategies),
+                    None if run.name is None else storable(run.name),
+                    storable(run.request.prompt[:500]),
+                    storable("\n".join(run.request.strategies)),
                     run.stopped,
                     body,
                 ),
@@ -95,7 +101,7 @@ class Runs:
         """The run with this id; None where there is none. Raises `RunDamagedError`."""
         if not ID.fullmatch(run_id):
             return None
-        row = self._file().row("select body from runs where id = ?", (run_id,))
+        row = self._file().row("select cast(body as blob) from runs where id = ?", (run_id,))
         if row is None:
             return None
         try:
@@ -104,7 +110,7 @@ class Runs:
             raise RunDamagedError(f"The run {run_id} is damaged and can't be shown.") from error
 
     def newest(self, scope: str, limit: int) -> list[KeptRun]:
-        """The newest runs of a scope, newest first."""
+        """The newest runs of a scope, newest first; a row that is damaged is left out."""
         names = [each.name for each in fields(KeptRun)]
         with self._file().connection() as connection:
             rows = connection.execute(
@@ -112,10 +118,14 @@ class Runs:
                 "order by began_at desc limit ?",
                 (scope, limit),
             ).fetchall()
-        return [
-            _KEPT.validate_python(dict(zip(names, row, strict=True)) | {"strategies": str(row[4]).split("\n")})
-            for row in rows
-        ]
+        kept = []
+        for row in rows:
+            try:
+                values = dict(zip(names, row, strict=True)) | {"strategies": str(row[4]).split("\n")}
+                kept.append(_KEPT.validate_python(values))
+            except ValidationError as error:
+                logger.warning("a kept run is damaged: %s", error)
+        return kept
 
     def rename(self, run_id: str, name: str) -> None:
         """Give a run a name, or take it away by an empty one; one that is not there stays away."""
@@ -143,3 +153,11 @@ class Runs:
             except (OSError, apsw.Error, ValueError) as error:
                 raise CacheError(f"The comparisons can't be kept: {error}.") from error
         return self._opened
+
+
+def _as_json(plain: Any) -> bytes:
+    """JSON, with a question mark for each lone surrogate, which UTF-8 can't carry."""
+    try:
+        return orjson.dumps(plain)
+    except TypeError:
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")

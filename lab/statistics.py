@@ -140,8 +140,8 @@ def _pooled(rounds: Rounds) -> Floats:
 
 
 def _block_length(rounds: int) -> int:
-    """By n to the power of 1/3, the optimal rate (Hall, Horowitz and Jing, 1995); this factor covered best."""
-    return max(1, round(1.5 * math.cbrt(rounds)))
+    """By n to the power of 1/3, the optimal rate (Hall, Horowitz and Jing, 1995); a factor of 1 covered best."""
+    return max(1, round(math.cbrt(rounds)))
 
 
 def _circular_blocks(rounds: int, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -183,10 +183,10 @@ def _unrounded(rounds: Rounds, rng: np.random.Generator) -> list[Floats]:
 def _student(stretches: float) -> float:
     """How much wider than a normal an interval from so many independent stretches must be.
 
-    Student's t by its expansion (Abramowitz and Stegun, 26.7.5), times sqrt(k / (k - 1)) since the bootstrap's spread
-    is that of k draws around their own mean.
+    Student's t by its expansion (Abramowitz and Stegun, 26.7.5). Not times sqrt(k / (k - 1)) too, as for a mean: of 20
+    rounds with 20 calls, 97 % of the intervals would then cover the true ratio, without it 96 %.
     """
     z, k = 1.959964, max(3.0, stretches)
     free = k - 1
     t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
-    return t / z * math.sqrt(k / (k - 1))
+    return t / z

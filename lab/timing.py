@@ -127,6 +127,8 @@ class _Measuring:
     answer: list[Generation]
     caches: dict[str, BaseCache] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    handles: list[CacheBackend] = field(default_factory=list)
+    """Those to be closed: closing a view of one does nothing."""
 
     def lines(self) -> Iterator[Line]:
         """Everything, as it is found."""
@@ -140,16 +142,16 @@ class _Measuring:
 
     def close(self) -> None:
         """Give the caches back."""
-        for cache in self.caches.values():
-            if isinstance(cache, CacheBackend):
-                with contextlib.suppress(Exception):  # all is measured by now
-                    cache.close()
+        for handle in self.handles:
+            with contextlib.suppress(Exception):  # all is measured by now
+                handle.close()
 
     def _open(self, name: str) -> Line:
         task = self.task
         try:
             cache = self.strategies.apart(name, strict=True)
             if isinstance(cache, CacheBackend):
+                self.handles.append(cache)
                 cache = cache.view(namespace=task.namespace, ttl=None)
             self.caches[name] = cache
             llm_string = self._qualified(name, task.llm_string)

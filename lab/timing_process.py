@@ -19,6 +19,8 @@ from lab.timing import LINE, Line, Task
 logger = logging.getLogger("lab.timing_process")
 
 ROOT = Path(__file__).parent.parent
+TRACING = ("LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LANGSMITH_TRACING", "LANGCHAIN_TRACING")
+"""Each of them alone, the first above all others, would send a trace for every timed call."""
 LOOK_S = 0.1
 """How often it is looked at whether somebody stopped it."""
 
@@ -59,7 +61,7 @@ def timed(task: Task, stopping: Callable[[], bool]) -> Iterator[Line]:
 
 def _process(errors: int) -> subprocess.Popen[bytes]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    quiet = {"LANGCHAIN_TRACING_V2": "false", "LANGSMITH_TRACING": "false"}  # not one trace a timed call
+    quiet = dict.fromkeys(TRACING, "false")
     return subprocess.Popen(
         [sys.executable, "-m", "lab.timing"],
         stdin=subprocess.PIPE,

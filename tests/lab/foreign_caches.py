@@ -52,3 +52,32 @@ class OpensLater(Plain):
 
 class NoCache:
     """Is no `BaseCache`."""
+
+
+class FailsLater(Plain):
+    """Finds what it is asked the first time, and fails from then on."""
+
+    lookups = 0
+
+    def lookup(self, prompt: str, llm_string: str) -> Any:
+        """Once."""
+        self.lookups += 1
+        if self.lookups > 1:
+            raise ConnectionError("lost redis://app:hunter2secret@cache:6379/0")
+        return super().lookup(prompt, llm_string)
+
+
+class ForgetsLater(FailsLater):
+    """Finds what it is asked the first time, and nothing from then on."""
+
+    def lookup(self, prompt: str, llm_string: str) -> Any:
+        """Once."""
+        self.lookups += 1
+        return self.inner.lookup(prompt, llm_string) if self.lookups == 1 else None
+
+
+class FindsNothing(Plain):
+    """Keeps nothing."""
+
+    def lookup(self, prompt: str, llm_string: str) -> None:
+        """Nothing."""
