@@ -34,7 +34,7 @@ class Full(BaseCache):
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Refuse, with a password in the reason."""
-        raise OSError("no space left at redis://:hunter2secret@cache")
+        raise OSError("no space left for hunter2secret")
 
     def clear(self, **kwargs: Any) -> None:
         """Nothing to do."""
