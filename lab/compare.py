@@ -70,6 +70,7 @@ def start_comparison(laboratory: Laboratory, request: CompareRequest) -> Compare
     Raises `CompareRequestError`, `PromptError`, `TooManyJobsError`, and `KeyError` for an unknown model or strategy.
     """
     laboratory.check_prompt(request.prompt)
+    request = replace(request, strategies=tuple(dict.fromkeys(request.strategies)))
     if not request.strategies:
         raise CompareRequestError("no_strategies")
     if len(request.strategies) > MOST:
@@ -101,13 +102,9 @@ class _Comparison:
         self.job.show(Begun(self.request.strategies))
         with self.laboratory.turns.turn(self._wait, lambda: self.job.stopping) as is_mine:
             self.began_at = time.time()
-            self.compared = {name: self._described(name) for name in self.request.strategies}
-            namespace = self.laboratory.namespace(f"compare-{secrets.token_hex(8)}", self.request.model_id)
-            try:
-                if is_mine:
-                    self._race_and_time(namespace)
-            finally:
-                self._remove(namespace)
+            self.compared = {name: Compared(strategy=name) for name in self.request.strategies}
+            if is_mine:
+                self._measure()
         run = self._result().with_ratios()
         try:
             if any(each.cold is not None or each.problem is not None for each in run.compared):
@@ -115,6 +112,15 @@ class _Comparison:
         except (CacheError, OSError) as error:
             logger.warning("a comparison could not be kept: %s", error)
         return run
+
+    def _measure(self) -> None:
+        """Everything, in a namespace that is removed afterwards."""
+        self.compared = {name: self._described(name) for name in self.request.strategies}
+        namespace = self.laboratory.namespace(f"compare-{secrets.token_hex(8)}", self.request.model_id)
+        try:
+            self._race_and_time(namespace)
+        finally:
+            self._remove(namespace)
 
     def _wait(self, before: int) -> None:
         self.job.show(Waiting(before))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class Runs:
         self._path = path
         self._max_runs = max_runs
         self._opened: SQLiteFile | None = None
+        self._lock = threading.Lock()
 
     @property
     def notices(self) -> list[str]:
@@ -93,8 +95,8 @@ class Runs:
             )
             connection.execute(
                 "delete from runs where id in "
-                "(select id from runs order by name is not null desc, began_at desc limit -1 offset ?)",
-                (self._max_runs,),
+                "(select id from runs order by id = ? desc, name is not null desc, began_at desc limit -1 offset ?)",
+                (run.id, self._max_runs),
             )
 
     def get(self, run_id: str) -> Run | None:
@@ -147,12 +149,13 @@ class Runs:
 
     def _file(self) -> SQLiteFile:
         """Opened when it is first needed: one that can't be used must not keep the app from starting."""
-        if self._opened is None:
-            try:
-                self._opened = SQLiteFile(self._path, _SCHEMA)
-            except (OSError, apsw.Error, ValueError) as error:
-                raise CacheError(f"The comparisons can't be kept: {error}.") from error
-        return self._opened
+        with self._lock:
+            if self._opened is None:
+                try:
+                    self._opened = SQLiteFile(self._path, _SCHEMA)
+                except (OSError, apsw.Error, ValueError) as error:
+                    raise CacheError(f"The comparisons can't be kept: {error}.") from error
+            return self._opened
 
 
 def _as_json(plain: Any) -> bytes:
