@@ -70,7 +70,6 @@ def start_comparison(laboratory: Laboratory, request: CompareRequest) -> Compare
     Raises `CompareRequestError`, `PromptError`, `TooManyJobsError`, and `KeyError` for an unknown model or strategy.
     """
     laboratory.check_prompt(request.prompt)
-    request = replace(request, strategies=tuple(dict.fromkeys(request.strategies)))
     if not request.strategies:
         raise CompareRequestError("no_strategies")
     if len(request.strategies) > MOST:
@@ -79,7 +78,8 @@ def start_comparison(laboratory: Laboratory, request: CompareRequest) -> Compare
         if name not in laboratory.strategies.names:
             raise KeyError(name)
     laboratory.models.choices[request.model_id]
-    return laboratory.jobs.start(lambda job: _Comparison(laboratory, request, job).run())
+    once_each = replace(request, strategies=tuple(dict.fromkeys(request.strategies)))
+    return laboratory.jobs.start(lambda job: _Comparison(laboratory, once_each, job).run())
 
 
 def running(laboratory: Laboratory, run_id: str) -> CompareJob | None:

@@ -450,7 +450,7 @@ def test_two_at_once_run_one_after_the_other_and_the_second_says_that_it_waits(
     assert [kept.id for kept in laboratory.runs.newest("shared", 10)] == [second.id, first.id]
 
 
-def test_one_that_is_stopped_while_it_waits_asks_nobody_and_is_kept_as_stopped(
+def test_one_that_is_stopped_while_it_waits_asks_nobody_and_is_not_kept(
     laboratory: Laboratory, here: list[Task]
 ) -> None:
     with turn_held(laboratory):
@@ -461,8 +461,13 @@ def test_one_that_is_stopped_while_it_waits_asks_nobody_and_is_kept_as_stopped(
     assert run.stopped
     assert [each.strategy for each in run.compared] == [NO_CACHE, *CACHES]
     assert {(each.cold, each.lookups.summary) for each in run.compared} == {(None, None)}
-    assert laboratory.runs.get(job.id) == run
+    assert laboratory.runs.get(job.id) is None
     assert here == []
+
+
+def test_a_strategy_that_is_named_twice_is_compared_once(laboratory: Laboratory, here: list[Task]) -> None:
+    run = compared(laboratory, request_of("memory", "memory"))
+    assert [each.strategy for each in run.compared] == ["memory"]
 
 
 def test_one_that_breaks_gives_its_turn_on_and_leaves_nothing_behind(
