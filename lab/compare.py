@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from cache_backends import CacheError
 from cache_backends.codec import encode
 from cache_backends.errors import NotCacheableError
 from lab.comparison import BLOCK, STORES_SHARE, Compared, CompareRequest, Run, Timings
 from lab.failures import detail
-from lab.jobs import Job
+from lab.jobs import Job, TooManyJobsError
 from lab.laboratory import Laboratory
 from lab.machine import this_machine
 from lab.measurement import Measurement
 from lab.models import Model
 from lab.observed_cache import Exchange
 from lab.race import Race, Raced
+from lab.rounds import WARM_UP_ROUNDS
 from lab.strategies import NO_CACHE, Strategy, StrategyUnavailableError
 from lab.timing import Line, Opened, Problem, RoundsDone, Task, Timed, What
 from lab.timing_process import TimingFailedError, timed
@@ -28,13 +31,22 @@ logger = logging.getLogger("lab.compare")
 
 LEAST, MOST = 1, 20
 """Strategies of one comparison."""
+MOST_AT_ONCE = 10
+"""Comparisons that have or wait for their turn: each is a job, and questions need some too."""
+MOST_STORED_BYTES = 100_000_000
+"""Of what one strategy is given to store while it is timed; larger answers are not timed in storing."""
+MAX_ANSWER = 2_000
+"""Characters of each answer that a run keeps."""
+LEFT_AFTER_S = 3_600.0
+"""What a comparison has stored for so long was left behind by a process that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What is compared."""
+    """What is compared, and whose comparison it is."""
 
     strategies: tuple[str, ...]
+    scope: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,12 @@ class Timing:
     of: int
 
 
-Step = Begun | Waiting | Raced | Timing
+@dataclass(frozen=True, slots=True)
+class SummingUp:
+    """All is measured: what was stored is removed, and ratios are computed."""
+
+
+Step = Begun | Waiting | Raced | Timing | SummingUp
 CompareJob = Job[Step, Run]
 
 
@@ -78,14 +95,17 @@ def start_comparison(laboratory: Laboratory, request: CompareRequest) -> Compare
         if name not in laboratory.strategies.names:
             raise KeyError(name)
     laboratory.models.choices[request.model_id]
+    if laboratory.turns.taken >= MOST_AT_ONCE:
+        raise TooManyJobsError(f"{MOST_AT_ONCE} comparisons are waiting already. Try again in a moment.")
     once_each = replace(request, strategies=tuple(dict.fromkeys(request.strategies)))
     return laboratory.jobs.start(lambda job: _Comparison(laboratory, once_each, job).run())
 
 
 def running(laboratory: Laboratory, run_id: str) -> CompareJob | None:
-    """The job of a run that is in work, or was a moment ago."""
+    """The job of a run that is in work, or that could not be kept."""
     job = laboratory.jobs.get(run_id)
-    return job if job is not None and (job.result is None or isinstance(job.result, Run)) else None  # type: ignore[return-value]
+    is_comparison = job is not None and isinstance(next(iter(job.progress), None), Begun)
+    return cast(CompareJob, job) if is_comparison else None
 
 
 @dataclass(slots=True)
@@ -99,28 +119,43 @@ class _Comparison:
     compared: dict[str, Compared] = field(default_factory=dict)
 
     def run(self) -> Run:
-        self.job.show(Begun(self.request.strategies))
+        self.job.show(Begun(self.request.strategies, self.request.scope))
         with self.laboratory.turns.turn(self._wait, lambda: self.job.stopping) as is_mine:
             self.began_at = time.time()
             self.compared = {name: Compared(strategy=name) for name in self.request.strategies}
             if is_mine:
                 self._measure()
         run = self._result().with_ratios()
+        if any(each.cold is not None or each.problem is not None for each in run.compared):
+            self._keep(run)
+        return run
+
+    def _keep(self, run: Run) -> None:
+        """Keep the run in its file, and no longer as a job: whoever removes it there has removed it."""
         try:
-            if any(each.cold is not None or each.problem is not None for each in run.compared):
-                self.laboratory.runs.keep(run)
+            self.laboratory.runs.keep(run)
         except (CacheError, OSError) as error:
             logger.warning("a comparison could not be kept: %s", error)
-        return run
+        else:
+            self.laboratory.jobs.forget(self.job.id)
 
     def _measure(self) -> None:
         """Everything, in a namespace that is removed afterwards."""
         self.compared = {name: self._described(name) for name in self.request.strategies}
         namespace = self.laboratory.namespace(f"compare-{secrets.token_hex(8)}", self.request.model_id)
+        runs = self.laboratory.runs
+        with contextlib.suppress(CacheError, OSError):  # then a killed process leaves something behind
+            for left in runs.left_namespaces(before=self.began_at - LEFT_AFTER_S):
+                self._remove(left, self.laboratory.strategies.names)
+                runs.forget_namespace(left)
+            runs.note_namespace(namespace, self.began_at)
         try:
             self._race_and_time(namespace)
         finally:
-            self._remove(namespace)
+            self.job.show(SummingUp())
+            self._remove(namespace, self.request.strategies)
+            with contextlib.suppress(CacheError, OSError):
+                runs.forget_namespace(namespace)
 
     def _wait(self, before: int) -> None:
         self.job.show(Waiting(before))
@@ -159,22 +194,25 @@ class _Comparison:
         return opened
 
     def _raced(self, raced: Raced) -> None:
-        measured = raced.measurement
+        measured = replace(raced.measurement, prompt="", answer=raced.measurement.answer[:MAX_ANSWER])
         self._note(raced.strategy, **{raced.act: measured})
         reason = _why_not(measured, raced.act)
         if reason is not None:
             self._note(raced.strategy, problem=reason)
-        self.job.show(raced)
+        self.job.show(replace(raced, measurement=measured))
 
     def _can_be_timed(self, name: str) -> bool:
         return name != NO_CACHE and self.compared[name].problem is None
 
     def _time(self, model: Model, names: tuple[str, ...], namespace: str, exchange: Exchange) -> None:
         rounds = self.request.repeats // BLOCK
-        store_rounds = max(1, rounds // STORES_SHARE)
-        self.job.show(Timing(0, rounds + store_rounds))
         try:
             answer = encode(exchange.generations).decode()
+            entry_bytes = len(answer) + len(exchange.prompt) + len(exchange.llm_string)
+            store_rounds = max(1, rounds // STORES_SHARE)
+            if (store_rounds + WARM_UP_ROUNDS) * BLOCK * entry_bytes > MOST_STORED_BYTES:
+                store_rounds = 0  # many copies of a large answer would fill memory and disk
+            self.job.show(Timing(0, rounds + store_rounds))
             task = Task(
                 settings=_as_json(self.laboratory, names),
                 strategies=names,
@@ -235,8 +273,8 @@ class _Comparison:
         for name in self.request.strategies:
             self._note(name, problem=problem)
 
-    def _remove(self, namespace: str) -> None:
-        for name in self.request.strategies:
+    def _remove(self, namespace: str, strategies: Iterable[str]) -> None:
+        for name in strategies:
             try:
                 self.laboratory.strategies.remove_namespace(name, namespace)
             except (StrategyUnavailableError, CacheError, OSError) as error:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
 
 from lab.measurement import Measurement
 from lab.statistics import Interval, Summary, ratio_of_medians, summary
@@ -10,6 +14,9 @@ from lab.statistics import Interval, Summary, ratio_of_medians, summary
 REPEATS = (400, 1_000, 2_000, 10_000)
 """How many warm hits of each strategy a person can choose to have timed."""
 DEFAULT_REPEATS = 2_000
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+"""As they are read from a kept run, which somebody may have written by hand."""
+UnixTime = Annotated[float, Field(ge=0, le=1e11)]
 BLOCK = 20
 """Calls of one strategy in a row: so many follow one another in a program that is busy."""
 STORES_SHARE = 4
@@ -43,17 +50,17 @@ class Machine:
     """Of the packages that matter, by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Timings:
     """The timings of one kind of call of one strategy, in seconds."""
 
-    rounds: list[list[float]] = field(default_factory=list)
+    rounds: list[list[Seconds]] = field(default_factory=list)
     """Of the calls that succeeded, by round, the warm-up left out."""
-    first_s: float | None = None
-    """The very first call, which belongs to the warm-up."""
+    first_s: Seconds | None = None
+    """The first of the timed calls, which belongs to the warm-up."""
     failures: int = 0
 
-    @property
+    @cached_property
     def summary(self) -> Summary | None:
         """All of them summed up; None where none succeeded."""
         return summary(self.rounds)
@@ -78,11 +85,6 @@ class Compared:
     survives_restart: bool | None = None
     shared_between_machines: bool | None = None
 
-    @property
-    def is_cache(self) -> bool:
-        """Whether there is a cache to be timed at all."""
-        return self.strategy != "none"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -90,7 +92,7 @@ class Run:
 
     id: str
     scope: str
-    began_at: float
+    began_at: UnixTime
     request: CompareRequest
     simulated: bool
     machine: Machine
@@ -104,8 +106,16 @@ class Run:
     @property
     def model_times_s(self) -> list[float]:
         """Every model call of the race, in seconds; one that was bought for all counts once."""
-        times_s = [time for each in self.compared if (time := _model_s(each)) is not None]
-        return times_s if self.request.ask_each else times_s[:1]
+        return self._of_calls([each.cold.model_s for each in self.compared if each.cold and not each.cold.failure])
+
+    @property
+    def cold_times_s(self) -> list[float]:
+        """Every whole call in which the model answered, in seconds; one that was bought for all counts once."""
+        return self._of_calls([each.cold.total_s for each in self.compared if each.cold and not each.cold.failure])
+
+    def _of_calls(self, times_s: list[float | None]) -> list[float]:
+        known = [time for time in times_s if time is not None]
+        return known if self.request.ask_each else known[:1]
 
     @property
     def measured(self) -> tuple[Compared, ...]:
@@ -124,7 +134,7 @@ class Run:
         return tuple(each for each in self.compared if each.problem is not None)
 
     def with_ratios(self) -> Run:
-        """The run with the ratios of its timings: they take a tenth of a second each."""
+        """The run with the ratios of its timings: they take up to a second each."""
         ratios: dict[str, Interval] = {}
         baseline = self.baseline
         for each in self.measured:
@@ -133,7 +143,3 @@ class Run:
                 if ratio is not None:
                     ratios[each.strategy] = ratio
         return replace(self, ratios=ratios)
-
-
-def _model_s(compared: Compared) -> float | None:
-    return None if compared.cold is None or compared.cold.failure is not None else compared.cold.model_s

@@ -111,6 +111,11 @@ class Jobs:
         """The job with this id, as long as it is kept."""
         return self._jobs.get(job_id)
 
+    def forget(self, job_id: str) -> None:
+        """Keep a job no longer whose result is kept elsewhere."""
+        with self._lock:
+            self._jobs.pop(job_id, None)
+
     def wait_for_all(self, timeout_s: float) -> None:
         """Wait for what is running, at most so many seconds."""
         deadline = time.monotonic() + timeout_s

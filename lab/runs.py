@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from cache_backends.errors import CacheError
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.sqlite_schema import Schema
-from lab.comparison import Run
+from lab.comparison import Run, UnixTime
 from lab.history import storable
 
 logger = logging.getLogger("lab.runs")
@@ -37,8 +37,12 @@ _SCHEMA = Schema(
         "create table runs "
         "(id text primary key, scope, began_at, name, prompt, strategies, stopped, body) without rowid",
         "create index by_scope on runs (scope, began_at)",
+        "create table namespaces (name text primary key, noted_at) without rowid",
     ),
-    probes=("select id, scope, began_at, name, prompt, strategies, stopped, body from runs limit 1",),
+    probes=(
+        "select id, scope, began_at, name, prompt, strategies, stopped, body from runs limit 1",
+        "select name, noted_at from namespaces limit 1",
+    ),
 )
 _RUN = TypeAdapter(Run)
 
@@ -48,7 +52,7 @@ class KeptRun:
     """A run as a list shows it. `began_at` is a Unix time."""
 
     id: str
-    began_at: float
+    began_at: UnixTime
     name: str | None
     prompt: str
     strategies: tuple[str, ...]
@@ -141,6 +145,22 @@ class Runs:
         with self._file().transaction() as connection:
             connection.execute("delete from runs where id = ?", (run_id,))
             return bool(connection.changes())
+
+    def note_namespace(self, name: str, now: float) -> None:
+        """Note that entries are being stored there which must be removed, whatever becomes of this process."""
+        with self._file().transaction() as connection:
+            connection.execute("insert or replace into namespaces values (?, ?)", (name, now))
+
+    def left_namespaces(self, before: float) -> list[str]:
+        """The namespaces that were noted before a Unix time and not forgotten since."""
+        with self._file().connection() as connection:
+            rows = connection.execute("select cast(name as blob) from namespaces where noted_at < ?", (before,))
+            return [name.decode("utf-8", "replace") for (name,) in rows]
+
+    def forget_namespace(self, name: str) -> None:
+        """Nothing is left there."""
+        with self._file().transaction() as connection:
+            connection.execute("delete from namespaces where name = ?", (name,))
 
     def close(self) -> None:
         """Give back the file. Idempotent."""

@@ -107,6 +107,8 @@ def ratio_of_medians(ours: Rounds, other: Rounds, *, seed: int = 0) -> Interval 
     stretches show less than all of the spread. Timings that a clock rounded are spread over its step before, else an
     interval could shrink to nothing. Drift that hits one contender only, for longer than a stretch, is seen in part.
     """
+    if min(_median(ours), _median(other)) <= 0:
+        return None  # a clock too coarse to say
     pairs = [(a, b) for a, b in zip(ours, other, strict=False) if len(a) and len(b)]
     if len(pairs) < FEWEST_ROUNDS:
         return None
@@ -133,6 +135,11 @@ def distribution(rounds: Rounds, points: int = 101) -> list[tuple[float, float]]
         return []
     shares = np.linspace(0, 1, points)
     return list(zip(shares.tolist(), np.quantile(seconds, shares).tolist(), strict=True))
+
+
+def _median(rounds: Rounds) -> float:
+    seconds = _pooled(rounds)
+    return float(np.median(seconds)) if seconds.size else 0.0
 
 
 def _pooled(rounds: Rounds) -> Floats:

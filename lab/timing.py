@@ -6,7 +6,10 @@ A process of its own, since what a page draws meanwhile would be in the timings:
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -137,7 +140,7 @@ class _Measuring:
         lookups = {f"lookup {name}": self._lookup(name) for name in self.caches}
         invokes = {f"invoke {name}": self._invoke(name) for name in self.caches}
         yield from self._timed(lookups | invokes, self.task.rounds, 0, judge=_is_found)
-        stores = {f"store {name}": self._store(name) for name in self.caches}
+        stores = {f"store {name}": self._store(name) for name in self.caches} if self.task.store_rounds else {}
         yield from self._timed(stores, self.task.store_rounds, self.task.rounds, judge=lambda _: None)
 
     def close(self) -> None:
@@ -191,8 +194,8 @@ class _Measuring:
                 yield Problem(strategy=name, reason=self._said(name, block.failures[-1]))
 
     def _lookup(self, name: str) -> Contender:
-        call = partial(self.caches[name].lookup, self.task.cached_prompt, self._qualified(name, self.task.llm_string))
-        return lambda _: call
+        lookup, llm_string = self.caches[name].lookup, self._qualified(name, self.task.llm_string)
+        return lambda _: partial(lookup, _fresh(self.task.cached_prompt), _fresh(llm_string))
 
     def _invoke(self, name: str) -> Contender:
         cache = OnlyHits(self.caches[name], partial(self._qualified, name))
@@ -203,7 +206,7 @@ class _Measuring:
         update, llm_string = self.caches[name].update, self._qualified(name, self.task.llm_string)
 
         def make(number: int) -> Operation:
-            return partial(update, f"{self.task.cached_prompt}\n{number}", llm_string, self.answer)
+            return partial(update, f"{self.task.cached_prompt}\n{number}", _fresh(llm_string), self.answer)
 
         return make
 
@@ -228,10 +231,21 @@ def measure(task: Task) -> Iterator[Line]:
 
 
 def main(source: BinaryIO, target: BinaryIO) -> None:
-    """One task, one line of JSON for each thing found."""
-    for line in measure(TASK.validate_json(source.read())):
+    """One task in one line, and one line for each thing found."""
+    for line in measure(TASK.validate_json(source.readline())):
         target.write(orjson.dumps(line) + b"\n")
         target.flush()
+
+
+def _end_with(source: BinaryIO) -> None:
+    """Wait until nobody holds the other end, and end: in a pipe whose writer was killed nothing else tells."""
+    source.read()
+    os._exit(1)
+
+
+def _fresh(text: str) -> str:
+    """The same text as another object, as a real request has it: Python keeps the hash of one that it has seen."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
 
 
 def _is_found(result: object) -> str | None:
@@ -239,4 +253,6 @@ def _is_found(result: object) -> str | None:
 
 
 if __name__ == "__main__":
-    main(sys.stdin.buffer, sys.stdout.buffer)
+    task = io.BytesIO(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
+    main(task, sys.stdout.buffer)

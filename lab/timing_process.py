@@ -38,8 +38,8 @@ def timed(task: Task, stopping: Callable[[], bool]) -> Iterator[Line]:
         watcher = threading.Thread(target=_kill_when, args=(stopping, process, ended), daemon=True)
         watcher.start()
         try:
-            process.stdin.write(orjson.dumps(task))
-            process.stdin.close()
+            process.stdin.write(orjson.dumps(task) + b"\n")
+            process.stdin.flush()  # and left open: its end is how the process learns that this one has ended
             for line in process.stdout:
                 if not line.endswith(b"\n"):
                     break  # it was killed while it wrote
@@ -63,7 +63,7 @@ def _process(errors: int) -> subprocess.Popen[bytes]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet = dict.fromkeys(TRACING, "false")
     return subprocess.Popen(
-        [sys.executable, "-m", "lab.timing"],
+        [sys.executable, "-P", "-m", "lab.timing"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -17,6 +17,11 @@ class Turns:
         self._changed = threading.Condition()
         self._queue: list[object] = []
 
+    @property
+    def taken(self) -> int:
+        """How many have or wait for their turn."""
+        return len(self._queue)
+
     @contextmanager
     def turn(self, before: Callable[[int], None], stopping: Callable[[], bool]) -> Iterator[bool]:
         """Wait for one's turn; False where it was stopped before. `before` hears how many are before this one."""

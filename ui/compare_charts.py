@@ -17,6 +17,8 @@ from ui.numbers import duration
 
 BAR_STEP = 30
 HEIGHT = 340
+SHORTEST_S = 1e-8
+"""Nothing shorter is shown on a log axis: a coarse clock gives 0."""
 PARTS = ("lookup", "langchain", "model", "store")
 PART_COLOURS = {"lookup": "#0072B2", "langchain": "#8A93A0", "model": "#C2570C", "store": "#0B8F6A"}
 """Seen on both backgrounds."""
@@ -207,8 +209,8 @@ class _SecondsAxis:
     """A log axis in seconds whose marks are powers of ten."""
 
     def __init__(self, smallest: float, largest: float, axis_title: str) -> None:
-        low = 10.0 ** math.floor(math.log10(smallest))
-        high = 10.0 ** max(math.ceil(math.log10(largest * 1.3)), math.floor(math.log10(smallest)) + 1)
+        lowest = math.floor(math.log10(max(smallest, SHORTEST_S)))
+        low, high = 10.0**lowest, 10.0 ** max(math.ceil(math.log10(max(largest, SHORTEST_S) * 1.3)), lowest + 1)
         self._scale = alt.Scale(type="log", domain=[low, high], nice=False)
         marks = [mark for mark in POWERS_OF_TEN if low <= mark <= high]
         self._axis = alt.Axis(values=marks, labelExpr=SECONDS_AXIS, title=axis_title)

@@ -20,7 +20,7 @@ TYPICAL_ANSWER_TOKENS = 300
 def compare_controls() -> None:
     """What is to be compared, and the buttons that begin and stop it."""
     lab = laboratory()
-    running = compare_state.is_running()
+    running = compare_state.own_job() is not None
     st.session_state.setdefault("compare_prompt", SAMPLES[language()][0])
     st.session_state.setdefault("compare_strategies", list(lab.strategies.names))
     st.session_state.setdefault("compare_model", SIMULATED_MODEL)
@@ -67,8 +67,15 @@ def compare_controls() -> None:
             _("Stop"), key="compare_stop", icon=":material/stop_circle:", on_click=compare_state.stop,
             disabled=not running,
         )  # fmt: skip
-        if not choice.simulated:
-            st.toggle(_("Ask the model once for each strategy"), key="compare_ask_each", persist_state="session")
+        st.toggle(
+            _("Ask the model once for each strategy"),
+            key="compare_ask_each",
+            persist_state="session",
+            help=_(
+                "Otherwise it is asked once, and its answer stored in every strategy: what the model happens to take "
+                "is then the same for all."
+            ),
+        )
     if not choice.simulated:
         st.caption(_cost())
 

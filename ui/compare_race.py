@@ -7,7 +7,7 @@ import streamlit as st
 from lab.measurement import Measurement
 from ui import words
 from ui.language import _
-from ui.numbers import duration, times
+from ui.numbers import duration
 from ui.safe_text import safe_markdown, shown_in_line
 from ui.session import laboratory
 
@@ -43,7 +43,6 @@ def _show_strategy(name: str, acts: dict[str, Measurement], problem: str | None,
                 if name != "none"
                 else f":gray[{_('Again: the model, every time')}]",
                 _parts(cold),
-                _saved(cold, warm),
             ]
         )
     )
@@ -75,11 +74,3 @@ def _parts(cold: Measurement | None) -> str:
         if seconds is not None
     ]
     return f":small[:gray[{' · '.join(parts)}]]" if parts else "&nbsp;"
-
-
-def _saved(cold: Measurement | None, warm: Measurement | None) -> str:
-    if cold is None or warm is None or warm.outcome != "hit" or not 0 < warm.total_s < cold.total_s:
-        return "&nbsp;"
-    return f":green[{_('{times} as fast').format(times=times(cold.total_s / warm.total_s))}]".replace(
-        " ", NO_BREAK_SPACE
-    )

@@ -20,24 +20,30 @@ def title(compared: Compared) -> str:
 
 
 def headline(run: Run) -> str | None:
-    """The whole story in one sentence; None where nothing was timed."""
-    model_s = model_time(run)
-    timed = [(each, found) for each in run.measured if (found := each.invokes.summary) is not None]
-    if not timed or model_s is None:
+    """The whole story in one sentence, whole call against whole call; None where nothing was timed."""
+    cold_s = whole_time(run)
+    timed = [found.median_s for each in run.measured if (found := each.invokes.summary) is not None]
+    if not timed or cold_s is None or max(timed) >= cold_s:
         return None
-    slowest = max(found.median_s for _each, found in timed)
-    fastest = min(found.median_s for _each, found in timed)
-    if slowest >= model_s:
-        return None
+    if len(timed) == 1:
+        return _("A stored answer comes back in {hit} instead of {model}: {times} as fast.").format(
+            hit=duration(timed[0]), model=duration(cold_s), times=times(cold_s / timed[0])
+        )
     return _(
         "A stored answer comes back in {fastest} to {slowest} instead of {model}: {least} to {most} as fast."
     ).format(
-        fastest=duration(fastest),
-        slowest=duration(slowest),
-        model=duration(model_s),
-        least=times(model_s / slowest),
-        most=times(model_s / fastest),
+        fastest=duration(min(timed)),
+        slowest=duration(max(timed)),
+        model=duration(cold_s),
+        least=times(cold_s / max(timed)),
+        most=times(cold_s / min(timed)),
     )
+
+
+def whole_time(run: Run) -> float | None:
+    """The median of the whole calls in which the model answered, in seconds."""
+    found = run.cold_times_s
+    return statistics.median(found) if found else None
 
 
 def model_time(run: Run) -> float | None:
@@ -60,7 +66,7 @@ def model_note(run: Run) -> str | None:
 
 def row_sentence(run: Run, compared: Compared) -> str | None:
     """What the timings of one strategy say; None where it has none."""
-    lookups, invokes, model_s = compared.lookups.summary, compared.invokes.summary, model_time(run)
+    lookups, invokes, model_s = compared.lookups.summary, compared.invokes.summary, whole_time(run)
     if lookups is None or invokes is None:
         return None
     if model_s is None:
@@ -79,21 +85,25 @@ def _backend_sentence(run: Run, compared: Compared, median_s: float) -> str:
     ratio = run.ratios.get(compared.strategy)
     if ratio is None or baseline is None:
         return _("Inside the cache: {time}.").format(time=time)
-    low, high = _bounds(ratio)
     if ratio.low <= 1 <= ratio.high:
         sentence = _("Inside the cache: {time}, not to be told from {baseline} ({low} to {high} as long).")
-    else:
+    elif ratio.value > 1:
         sentence = _("Inside the cache: {time}, {ratio} as long as {baseline} (between {low} and {high}).")
-    return sentence.format(time=time, ratio=times(ratio.value), baseline=title(baseline), low=low, high=high)
+    else:
+        sentence = _("Inside the cache: {time}, {ratio} as fast as {baseline} (between {low} and {high}).")
+        ratio = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
+    low, value, high = _with_equal_digits(ratio)
+    return sentence.format(time=time, ratio=value, baseline=title(baseline), low=low, high=high)
 
 
-def _bounds(ratio: Interval) -> tuple[str, str]:
-    """Both ends with as many digits as tell them apart, three at most."""
-    for digits in (2, 3):
-        low, high = decimal(ratio.low, digits), decimal(ratio.high, digits)
-        if low != high:
+def _with_equal_digits(ratio: Interval) -> list[str]:
+    """Low end, value and high end with as many digits as tell the ends apart, four at most."""
+    ends = (ratio.low, ratio.value, ratio.high)
+    for digits in (2, 3, 4):
+        shown = [decimal(end, digits) for end in ends]
+        if shown[0] != shown[2]:
             break
-    return f"{low}×", f"{high}×"
+    return [f"{each}×" for each in shown]
 
 
 def remarks(run: Run) -> list[str]:
@@ -126,7 +136,7 @@ def remarks(run: Run) -> list[str]:
         if slow:
             found.append(
                 _(
-                    "{what}: the very first call was slow: {strategies}. It belongs to the warm-up and is left out."
+                    "{what}: the first timed call was slow: {strategies}. It belongs to the warm-up and is left out."
                 ).format(what=what_title(what), strategies=", ".join(slow))
             )
         for name, timings, summed in timed:
@@ -163,14 +173,21 @@ SLOW_FIRST = 10
 
 
 def problems(run: Run) -> list[tuple[str, str]]:
-    """Strategies that could not be measured, or not to the end, each with its reason."""
-    return [(title(each), each.problem) for each in run.failed if each.problem is not None]
+    """Strategies that could not be measured, or not to the end, each with its reason; not those that were stopped."""
+    return [(title(each), each.problem) for each in run.failed if each.problem is not None and not _is_stopped(each)]
+
+
+def _is_stopped(compared: Compared) -> bool:
+    return any(raced is not None and raced.failure == "stopped" for raced in (compared.cold, compared.warm))
 
 
 def method(run: Run) -> list[str]:
     """How it was measured."""
     asked = (
-        _("The prompt was put to each strategy in a namespace of its own, where nothing was stored, each by a call.")
+        _(
+            "The prompt was put to all strategies at once, each by a call of its own, in namespaces where nothing was "
+            "stored: while they wait for the model they are in each other's way a little."
+        )
         if run.request.ask_each
         else _(
             "The model was called once, and its answer stored in every strategy, each in a namespace of its own where "
@@ -190,7 +207,8 @@ def method(run: Run) -> list[str]:
         ).format(share=count(STORES_SHARE)),
         _(
             "Ratios are those of the medians. What they lie between comes from drawing whole stretches of rounds again "
-            "and again (block bootstrap, 95 %), so that drift of the machine is part of it."
+            "and again (block bootstrap, 95 %), so that drift of the machine is part of it; what slows one strategy "
+            "down alone for long is seen in part only."
         ),
     ]
 

@@ -8,7 +8,7 @@ from typing import cast
 import streamlit as st
 
 from cache_backends import CacheError
-from lab.compare import CompareJob, CompareRequestError, running, start_comparison
+from lab.compare import Begun, CompareJob, CompareRequestError, running, start_comparison
 from lab.comparison import DEFAULT_REPEATS, CompareRequest, Run
 from lab.jobs import TooManyJobsError
 from lab.laboratory import PromptError
@@ -82,7 +82,7 @@ def request() -> CompareRequest:
         model_id=choice.id,
         scope=scope(),
         repeats=int(state.get("compare_repeats") or DEFAULT_REPEATS),
-        ask_each=choice.simulated or bool(state.get("compare_ask_each")),
+        ask_each=bool(state.get("compare_ask_each")),
         visitor_key=(typed or "").strip() or None,
     )
 
@@ -118,14 +118,15 @@ def open_run(run_id: str | None) -> None:
 
 def stop() -> None:
     """Stop the run in work: what was measured so far is kept."""
-    state = comparing()
-    job = running(laboratory(), state.run_id) if state.run_id else None
+    job = own_job()
     if job is not None:
         job.stop()
 
 
-def is_running() -> bool:
-    """Whether the run that is shown is in work."""
-    state = comparing()
-    job = running(laboratory(), state.run_id) if state.run_id else None
-    return job is not None and not job.finished
+def own_job() -> CompareJob | None:
+    """The comparison in work that is shown, where it is one of this visitor's own."""
+    run_id = comparing().run_id
+    job = running(laboratory(), run_id) if run_id else None
+    if job is None or job.finished:
+        return None
+    return job if any(isinstance(step, Begun) and step.scope == scope() for step in job.progress) else None

@@ -6,7 +6,6 @@ import pandas as pd
 
 from lab.comparison import Run
 from ui import compare_sentences
-from ui.language import _
 from ui.metrics import METRICS, Metric, What
 
 NO_BREAK_SPACE = "\u00a0"
@@ -19,7 +18,7 @@ def table(run: Run, what: What, *, mark_best: bool = False) -> pd.DataFrame:
     """
     rows = [_row(run, metric, what, mark_best=mark_best) for metric in METRICS]
     names = [compare_sentences.title(each) for each in run.measured]
-    titles = pd.Index([metric.title() for metric in METRICS], name=_("Strategy"))
+    titles = pd.Index([metric.title() for metric in METRICS], name="")
     return pd.DataFrame(rows, columns=pd.Index(names), index=titles)
 
 

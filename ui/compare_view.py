@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.compare import Begun, CompareJob, Timing, Waiting
+from cache_backends.readable import shortened
+from lab.compare import Begun, CompareJob, SummingUp, Timing, Waiting
 from lab.comparison import Run
 from lab.race import Raced
 from ui import compare_charts, compare_sentences, compare_state
@@ -19,6 +20,7 @@ from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 POLL_S = 0.4
+HEADING_LENGTH = 100
 
 
 def show_comparison() -> None:
@@ -27,9 +29,12 @@ def show_comparison() -> None:
     shown = compare_state.current()
     if state.mistake is not None:
         st.error(shown_in_line(state.mistake), icon=":material/error:")
+        has_mistake, state.mistake = True, None  # it is told once
+    else:
+        has_mistake = False
     with st.container(key="compare_result"):
         if shown is None:
-            if state.mistake is None:
+            if not has_mistake:
                 st.info(
                     _(
                         "Nothing is compared yet. Compare puts one prompt to every chosen strategy, cold and warm, "
@@ -75,8 +80,10 @@ def _watch(job: CompareJob) -> None:
             else _("Starting the process that times")
         )
         st.progress(newest.done / newest.of, text=text)
+    elif isinstance(newest, SummingUp):
+        st.progress(1.0, text=_("Clearing up, and working out the ratios"))
     else:
-        st.progress(0.0, text=_("Asking every strategy, cold and then warm"))
+        st.progress(0.0, text=_("Asking the model, and every strategy, cold and then warm"))
     if job.stopping:
         st.caption(_("Stopping. What was measured so far is kept."))
     show_race(names, results, {}, is_running=True)
@@ -112,8 +119,7 @@ def _show_run(run: Run) -> None:
 
 
 def _show_heading(run: Run) -> None:
-    name = run.name or run.request.prompt
-    st.markdown(f"### {shown_in_line(name[:100])}")
+    st.markdown(f"### {shown_in_line(shortened(run.name or run.request.prompt, HEADING_LENGTH))}")
     when = moment(run.began_at, st.context.timezone)
     st.caption(
         (_("Stopped; what was measured until then. {time}") if run.stopped else _("Measured at {time}")).format(

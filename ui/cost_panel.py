@@ -20,7 +20,7 @@ MOST_REQUESTS = 100_000_000
 
 def show_cost_panel(run: Run) -> list[str]:
     """The panel; what it says in sentences, for the report."""
-    model_s = compare_sentences.model_time(run)
+    model_s = compare_sentences.whole_time(run)
     measured = [(each, found) for each in run.measured if (found := each.invokes.summary) is not None]
     if model_s is None or not measured:
         return []
@@ -71,7 +71,7 @@ def show_cost_panel(run: Run) -> list[str]:
         days=count(DAYS),
         ratio=count(int(hit_ratio)),
         calls=count(round(saved.calls)),
-        price=money(usd),
+        price=f"US$ {decimal(usd)}",
         model=duration(model_s),
         hit=duration(hit_s),
     )

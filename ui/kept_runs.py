@@ -44,7 +44,8 @@ def show_kept_runs() -> None:
             width="stretch",
         )  # fmt: skip
         if isinstance(shown, Run):
-            _show_naming(shown)
+            if shown.scope == scope():
+                _show_naming(shown)
             _show_beside(shown, {run_id: run for run_id, run in by_id.items() if run_id != shown.id})
 
 

@@ -70,7 +70,10 @@ def moment(unix_s: float, timezone: str | None) -> str:
     if timezone:
         with contextlib.suppress(ZoneInfoNotFoundError, ValueError):
             zone = ZoneInfo(timezone)
-    return f"{datetime.fromtimestamp(unix_s, zone):%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{datetime.fromtimestamp(unix_s, zone):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return DASH  # no time of any calendar
 
 
 def ratio(part: int, whole: int) -> str:

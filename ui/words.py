@@ -60,7 +60,11 @@ def strategy(laboratory: Laboratory, name: str) -> str:
     }
     if name in PRODUCTS:
         known[name] = PRODUCTS_BY_SCHEME.get(laboratory.strategies.scheme(name) or "", known[name])
-    return laboratory.strategies.title(name) or known.get(name, name)
+    title = laboratory.strategies.title(name)
+    if title is None:
+        return known.get(name, name)
+    others = (laboratory.strategies.title(other) for other in laboratory.strategies.names if other != name)
+    return f"{title} ({name})" if title in others else title
 
 
 def strategy_icon(laboratory: Laboratory, name: str) -> str:
