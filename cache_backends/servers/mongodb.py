@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -75,6 +76,7 @@ class MongoDBCache(ServerCache):
         return None if read is None else found_in(digest, read)
 
     def _write(self, entry: StoredEntry) -> None:
+        give_up_at = time.monotonic() + self.timeout_s
         where, fields = self._document_to_write(entry)
 
         def write(collections: Collections) -> None:
@@ -85,9 +87,9 @@ class MongoDBCache(ServerCache):
         self._store.run(write)
         self._know_texts(entry)
         if fields["remove_at"] is not None:
-            self._store.ask_for_removal()
+            self._store.ask_for_removal(give_up_at)
         if self._upkeep_is_due(entry):
-            self._keep_up()
+            self._keep_up(give_up_at)
 
     async def _awrite(self, entry: StoredEntry) -> None:
         where, fields = self._document_to_write(entry)
@@ -229,7 +231,7 @@ class MongoDBCache(ServerCache):
 
     def _close(self) -> None:
         if not self._store.closed:
-            self._try_to_write_uses()
+            self._write_last_uses()
             self._store.close()
 
     def _where(self, digest: bytes) -> dict[str, str]:

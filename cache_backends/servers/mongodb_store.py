@@ -21,6 +21,7 @@ from cache_backends.servers.mongodb_errors import translated
 from cache_backends.servers.mongodb_queries import BY_AGE
 from cache_backends.servers.server_cache import ServerStore
 from cache_backends.servers.sql_store import KNOWN_FOR_S, MOST_KNOWN, PATIENCE_S
+from cache_backends.servers.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from cache_backends.servers.mongodb import MongoDBCache
@@ -45,6 +46,7 @@ class MongoStore(ServerStore, Forkable):
         self._patience_s = max(PATIENCE_S, cache.timeout_s)
         self.clients = Clients(cache.address, cache.prefix, cache.driver_settings, cache.timeout_s)
         self._making = threading.Lock()
+        self._indexing = Upkeep()
         self._has_collections = False
         self.removal_is_asked_for = False
         self.known: set[int] = set()
@@ -79,14 +81,16 @@ class MongoStore(ServerStore, Forkable):
             self._known_since = now
         self.known.update(texts)
 
-    def ask_for_removal(self) -> None:
-        """Make the index that MongoDB removes by, once in a process and only if needed: it costs every store a little.
+    def ask_for_removal(self, until: float | None = None) -> None:
+        """Have the index made that MongoDB removes by, once in a process and only if needed: it costs stores a little.
 
-        What fails is logged: what is over is no answer, removed or not.
+        Nobody waits for it longer than for a store. What fails is logged: what is over is no answer, removed or not.
         """
-        if self.removal_is_asked_for:
-            return
-        self.removal_is_asked_for = True
+        if not self.removal_is_asked_for:
+            self.removal_is_asked_for = True
+            self._indexing.do(self._make_index, time.monotonic() + self._timeout_s if until is None else until)
+
+    def _make_index(self) -> None:
         try:
             self.run_patiently(
                 lambda collections: collections.counted.create_index([("remove_at", 1)], expireAfterSeconds=0)

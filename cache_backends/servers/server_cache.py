@@ -19,6 +19,7 @@ from cache_backends.limits import Limits
 from cache_backends.options import OPTIONS, merged_options
 from cache_backends.servers.address import Address, parse_prefix, parse_timeout
 from cache_backends.servers.breaker import CircuitBreaker
+from cache_backends.servers.upkeep import Upkeep
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.uses import UnwrittenUses
 
@@ -38,6 +39,7 @@ class ServerStore:
         self.breaker = CircuitBreaker()
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
         self.limits = Limits(cache.max_entries, cache.max_bytes)
+        self.upkeep = Upkeep()
         self.closed = False
 
     def ask(self, operation: Callable[[], Result]) -> Result:
@@ -151,6 +153,7 @@ class ServerCache(CacheBackend):
     async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """`update`, blocking no event loop."""
         started = time.perf_counter()
+        give_up_at = time.monotonic() + self.timeout_s
         digest: bytes | None = None
         error: Exception | None = None
         try:
@@ -159,7 +162,7 @@ class ServerCache(CacheBackend):
             entry = self._new_entry(digest, prompt, llm_string, return_val, model_time_s)
             await self._awrite(entry)
             if self._upkeep_is_due(entry):
-                await asyncio.to_thread(self._keep_up)
+                await asyncio.to_thread(self._keep_up, give_up_at)
         except Exception as failure:  # noqa: BLE001  # failing open: an answer that was paid for is never lost
             error = failure
         self._tried_to_store(started, digest, error)
@@ -185,21 +188,33 @@ class ServerCache(CacheBackend):
         limits_are_due = store.limits.exist and store.limits.are_due(entry.size_bytes)
         return bool(limits_are_due or store.uses.are_many())
 
-    def _keep_up(self) -> None:
+    def _keep_up(self, until: float | None = None) -> None:
+        """Have uses written and limits kept, and wait for that as long as for a store: until `until`, if that is known.
+
+        It may take longer, since it looks at very many entries, and others may hold some of them. It goes on then.
+        """
+        self._store.upkeep.do(self._tidy_up, time.monotonic() + self.timeout_s if until is None else until)
+
+    def _tidy_up(self) -> None:
         """Write the uses, and keep the limits. What fails is logged: the entry that was stored stays stored."""
         self._try_to_write_uses()  # what was used least recently is known only then
         if self._store.limits.exist:
             try:
-                with self._store.limits.evicting:
-                    self.counters.count_evictions(self._evict())
-            except CacheError as error:
+                self.counters.count_evictions(self._evict())
+            except Exception as error:  # noqa: BLE001  # others may have put anything there
                 logger.warning("the limits of the cache could not be kept: %s", error)
 
     def _try_to_write_uses(self) -> None:
         try:
             self._write_uses()
-        except CacheError as error:
+        except Exception as error:  # noqa: BLE001
             logger.warning("when entries were used could not be written: %s", error)
+
+    def _write_last_uses(self) -> None:
+        """Before closing: write the uses, and wait no longer than for a store, for what is being done too."""
+        until = time.monotonic() + self.timeout_s
+        self._store.upkeep.wait(until)
+        self._store.upkeep.do(self._try_to_write_uses, until)
 
     def _try_to_set_aside(self, digest: bytes | None, corrupt: Exception) -> None:
         loop = asyncio._get_running_loop()

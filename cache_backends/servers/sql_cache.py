@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -43,9 +44,10 @@ class SQLCache(ServerCache):
         return found(digest, rows[0]) if rows else None
 
     def _write(self, entry: StoredEntry) -> None:
+        give_up_at = time.monotonic() + self.timeout_s
         self._write_entry(entry)
         if self._upkeep_is_due(entry):
-            self._keep_up()
+            self._keep_up(give_up_at)
 
     def _write_entry(self, entry: StoredEntry) -> None:
         """`_write` without the upkeep."""
@@ -190,7 +192,7 @@ class SQLCache(ServerCache):
 
     def _close(self) -> None:
         if not self._store.closed:
-            self._try_to_write_uses()
+            self._write_last_uses()
             self._store.close()
 
     def _place(self, digest: bytes) -> tuple[int, bytes]:

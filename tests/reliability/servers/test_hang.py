@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 from typing import Any
 
 import pytest
@@ -194,3 +195,27 @@ def test_after_a_hang_the_same_cache_answers_without_being_opened_again(
     clock.tick(LONGEST_PAUSE_S)
     assert {model.invoke("r").content for _ in range(3)} == {f"r: answer {2 * FAILURES + 1}"}
     assert found(cache, "q") == ["answer"]
+
+
+def test_a_store_does_not_wait_for_upkeep_that_takes_long(open_it: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = open_it(max_entries=50, timeout=TIMEOUT_S)
+    wait_until_it_answers(cache)
+    may_end = Event()
+    monkeypatch.setattr(cache, "_evict", lambda: may_end.wait(HANG_SECONDS) and 0)
+    for _ in range(3):
+        store(cache, "q", "answer")
+        asyncio.run(cache.aupdate("r", LLM, [chat("answer")]))
+    assert not may_end.is_set()
+    may_end.set()
+    assert found(cache, "q") == found(cache, "r") == ["answer"]
+
+
+def test_closing_does_not_wait_for_upkeep_that_takes_long(open_it: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = open_it(max_entries=50, timeout=TIMEOUT_S)
+    wait_until_it_answers(cache)
+    may_end = Event()
+    monkeypatch.setattr(cache, "_evict", lambda: may_end.wait(HANG_SECONDS) and 0)
+    store(cache, "q", "answer")
+    cache.close()
+    assert not may_end.is_set()
+    may_end.set()
