@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from cache_backends.errors import CacheConfigError
 from cache_backends.records import Durability, StoreAbout
 from cache_backends.servers.async_connections import AsyncConnections
+from cache_backends.servers.postgres_hosts import Hosts
 from cache_backends.servers.postgres_session import AsyncSession, PostgresSession, connect, connect_async
 from cache_backends.servers.sql_cache import SQLCache
 from cache_backends.servers.sql_session import MissingTableError, Rows, Values
@@ -75,10 +76,11 @@ class PostgresStore(SQLStore):
 
     def __init__(self, cache: PostgresCache) -> None:
         address, settings, timeout_s = cache.address, cache.driver_settings, cache.timeout_s
-        super().__init__(cache, lambda limit_s: connect(address, settings, timeout_s, limit_s))
+        hosts = Hosts(address)
+        super().__init__(cache, lambda limit_s: connect(address, hosts, settings, timeout_s, limit_s))
 
         async def connect_in_loop() -> AsyncSession:
-            session = await connect_async(address, settings, timeout_s)
+            session = await connect_async(address, hosts, settings, timeout_s)
             self.known.clear()  # as for other connections
             return session
 
@@ -94,6 +96,10 @@ class PostgresStore(SQLStore):
         return self.run_patiently(
             lambda session: cast(PostgresSession, session).select_by_one_process(statement, values)
         )
+
+    def change(self, statement: str, values: Values = ()) -> int:
+        """How many rows a statement changed that tidies up, ended by the server too. Raises `CacheError`."""
+        return self.change_many(statement, [values])
 
     async def run_async(self, operation: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
         """`run`, for an event loop."""
@@ -164,9 +170,10 @@ class PostgresCache(SQLCache):
     def _about(self) -> StoreAbout:
         settings: dict[str, str] = dict(self._store.run(lambda session: session.select(SETTINGS)))
         durability: Durability = "every_write"
-        if settings["fsync"] == "off":
+        if settings.get("fsync") != "on":
             durability = "unknown"  # kill -9 loses nothing; a power cut may damage the whole database
-        elif settings["synchronous_commit"] == "off":
+        elif settings.get("synchronous_commit") == "off":
             durability = "every_second"
-        detail = ", ".join(f"{name}={settings[name]}" for name in ("fsync", "synchronous_commit"))
-        return StoreAbout("PostgreSQL", settings["server_version"].partition(" ")[0], durability, detail)
+        version = settings.pop("server_version", "").partition(" ")[0]
+        detail = ", ".join(f"{name}={settings[name]}" for name in sorted(settings))
+        return StoreAbout("PostgreSQL", version, durability, detail)

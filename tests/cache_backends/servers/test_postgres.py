@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cache_backends import PostgresCache, open_cache
-from tests.cache_backends.answers import found, store, whole
+from cache_backends import CacheUnavailableError, CacheUnreachableError, PostgresCache, open_cache
+from cache_backends.servers.connections import DroppedError
+from cache_backends.servers.postgres_session import PostgresSession, _until
+from tests.cache_backends.answers import LLM, chat, found, store, texts, whole
 from tests.cache_backends.backends import own_prefix
 from tests.servers.available import available
 from tests.servers.postgres import PostgresServer
@@ -64,3 +69,117 @@ def test_a_store_does_not_wait_for_rows_that_somebody_else_holds(
             assert third.execute(f"select max(hits) from {prefix}_entries").fetchone() == (0,)
     wait_until(lambda: whole(cache, "q").hits == 1, PATIENT_S, lambda: "the use was not written")
     assert caplog.messages == []
+
+
+@pytest.fixture
+def session(open_postgres: OpenPostgres) -> Iterator[PostgresSession]:
+    """A connection whose statements may take 0.3 s, to a server with one entry."""
+    cache = open_postgres()
+    store(cache, "q", "answer")
+    with closing(cache._store._connect(0.3)) as session:
+        assert isinstance(session, PostgresSession)
+        yield session
+
+
+def test_many_changes_that_wait_too_long_are_a_timeout_and_no_dropped_connection(
+    session: PostgresSession, server: PostgresServer, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.connect(autocommit=False) as other:
+        other.execute(f"select 1 from {prefix}_entries for update")
+        with pytest.raises(CacheUnreachableError, match="did not answer within") as caught:
+            session.change_many(f"update {prefix}_entries set hits = %s", [(1,), (2,)])
+    assert not isinstance(caught.value, DroppedError)
+    assert caplog.messages == []
+
+
+def test_a_list_that_waits_too_long_leaves_nothing_in_the_log(
+    session: PostgresSession, server: PostgresServer, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server.connect(autocommit=False) as other:
+        other.execute(f"lock table {prefix}_entries in access exclusive mode")
+        with pytest.raises(CacheUnreachableError, match="did not answer within"):
+            session.select_by_one_process(f"select * from {prefix}_entries")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("set_before", "limit"), [("0", "32s"), ("5s", "5s"), ("1h", "32s"), ("1500ms", "1500ms")])
+def test_the_server_ends_a_list_or_upkeep_that_nobody_waits_for_any_more(
+    open_postgres: OpenPostgres, set_before: str, limit: str
+) -> None:
+    cache = open_postgres(options=f"-c statement_timeout={set_before}")
+    assert cache._select("select current_setting('statement_timeout')") == [(limit,)]
+    assert cache._store.run(lambda session: session.select("show statement_timeout")) == [(set_before,)]
+
+
+def test_an_answer_that_comes_bit_by_bit_is_not_waited_for_beyond_the_timeout() -> None:
+    def bit_by_bit() -> Iterator[int]:
+        while True:
+            yield 1
+
+    steps = _until(time.monotonic(), bit_by_bit())  # type: ignore[arg-type]
+    next(steps)
+    with pytest.raises(TimeoutError):
+        steps.send(1)
+
+
+@pytest.fixture
+def hung() -> Iterator[str]:
+    """Host and port of somebody who takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_the_next_host_is_tried_where_the_first_hangs(
+    open_postgres: OpenPostgres, server: PostgresServer, hung: str
+) -> None:
+    place = f"{server.host}:{server.port}"
+    cache = open_postgres(server.url().replace(place, f"{hung},{place}"), timeout=1)
+    with pytest.raises(CacheUnreachableError):
+        cache.ping()
+    cache.ping()
+    store(cache, "q", "answer")
+    assert found(cache, "q") == ["answer"]
+
+
+async def test_tasks_try_the_next_host_too(open_postgres: OpenPostgres, server: PostgresServer, hung: str) -> None:
+    place = f"{server.host}:{server.port}"
+    store(open_postgres(), "q", "answer")
+    cache = open_postgres(server.url().replace(place, f"{hung},{place}"), timeout=1, strict=False)
+    cache._store.has_tables = True
+    assert [texts(await cache.alookup("q", LLM)) for _ in range(2)] == [None, ["answer"]]
+
+
+@pytest.fixture
+def make_database(server: PostgresServer) -> Iterator[Callable[[str], str]]:
+    """Makes a database in an encoding; gives its URL."""
+    with server.connect(user=server.admin) as admin, ExitStack() as ends:
+
+        def make(encoding: str) -> str:
+            name = f"in_{encoding.lower()}"
+            admin.execute(
+                f"create database {name} encoding '{encoding}' lc_collate 'C' lc_ctype 'C' "
+                f"template template0 owner {server.user}"
+            )
+            ends.callback(admin.execute, f"drop database {name} with (force)")
+            return server.url().replace(f"/{server.database}", f"/{name}")
+
+        yield make
+
+
+def test_a_database_that_keeps_some_texts_only_is_refused_with_what_to_do(
+    open_postgres: OpenPostgres, make_database: Callable[[str], str]
+) -> None:
+    cache = open_postgres(make_database("LATIN1"))
+    for _ in range(4):
+        with pytest.raises(CacheUnavailableError, match=r"encoding LATIN1.*'UTF8'"):
+            store(cache, "q", "answer")
+
+
+def test_a_database_without_an_encoding_keeps_every_text(
+    open_postgres: OpenPostgres, make_database: Callable[[str], str]
+) -> None:
+    cache = open_postgres(make_database("SQL_ASCII"))
+    cache.update("數 ação", LLM, [chat("😀")])
+    assert texts(cache.lookup("數 ação", LLM)) == ["😀"]
+    assert [entry.prompt for entry in cache.entries(search="數 acao").entries] == ["數 ação"]
+    assert cache.about().product == "PostgreSQL"
