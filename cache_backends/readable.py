@@ -28,7 +28,11 @@ _TOKEN_LIKE = re.compile(
 _UNQUOTED = re.compile(
     r"\b((?:proxy-)?authorization\s*[:=]\s*)(?:(?:Bearer|Basic|Token)\s+)?[^\s'\",;\[({]{6,}", re.IGNORECASE
 )
-_URL_KEY = re.compile(r"([?&][\w-]*(?:key|token|secret|password|signature|sig|auth)=)[^&\s'\"]+", re.IGNORECASE)
+_URL_KEY = re.compile(
+    r"([?&][\w-]*(?:key|token|secret|password|passwd|pwd|pass|credentials?|signature|sig|auth|authMechanismProperties)=)"
+    r"([^&\s'\"]+)",
+    re.IGNORECASE,
+)
 _URL_USER = re.compile(r"(?<![\w+.-])(\w[\w+.-]*://)[^\s:/@'\"]+@")
 _URL_PASSWORD = re.compile(r"(?<![\w+.-])(\w[\w+.-]*://[^\s:/@]*:)[^\s@/]+@")  # "(?<!": else quadratic in long words
 _MODEL = re.compile(r"""["'](?:model_name|model|model_id|deployment_name)["']\s*[:,]\s*["']([^"']{1,200})["']""")
@@ -124,17 +128,27 @@ def redact(text: str) -> str:
 
 
 def without_login(url: str) -> str:
-    """A URL as a message may show it, though it may be none: nothing of what comes before the last "@".
+    """A URL as a message may show it, though it may be none: nothing of what comes before the last "@", and no option.
 
-    A password that was not encoded may have any character in it, and then splits the URL at the wrong places.
+    A password that was not encoded may have any character in it, and then splits the URL at the wrong places; options
+    may be passwords under names that nobody thought of.
 
-    >>> without_login("redis://ada:pass/word@host/0")
+    >>> without_login("redis://ada:pass/word@host/0?pw=word")
     'redis://[redacted]@host/0'
     """
     scheme, separator, rest = url.partition("://")
     if not separator or rest.startswith("/") or "@" not in rest:
-        return redact(url)
-    return redact(f"{scheme}://{REDACTED}@{rest.rpartition('@')[2]}")
+        return redact(url.partition("?")[0])
+    return redact(f"{scheme}://{REDACTED}@{rest.rpartition('@')[2].partition('?')[0]}")
+
+
+def secret_options(url: str) -> list[str]:
+    """The values of options in a URL that look secret by their names, as they stand there.
+
+    >>> secret_options("mongodb://host/db?w=1&tlsCertificateKeyFilePassword=word")
+    ['word']
+    """
+    return [match[2] for match in _URL_KEY.finditer(url)]
 
 
 def shortened(text: str, length: int) -> str:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from cache_backends.readable import REDACTED, redact
+from cache_backends.readable import REDACTED, redact, secret_options
 
 LEAST_SECRET = 4
 """Characters of a password that is looked for in messages: a shorter one is in half of all words."""
@@ -72,10 +72,10 @@ def mistake_in(url: str) -> str | None:
 
 
 def secrets_of(url: str | None) -> tuple[str, ...]:
-    """The password of a URL, as it stands there and as it is meant, where it is long enough to be looked for."""
+    """The passwords of a URL, as they stand there and as they are meant, where long enough to be looked for."""
     user, mark, _ = (url or "").partition("://")[2].rpartition("@")
-    password = user.partition(":")[2] or user
-    found = {password, unquote(password)} if mark else set()
+    written = [*secret_options(url or ""), *([user.partition(":")[2] or user] if mark else [])]
+    found = {*written, *map(unquote, written)}
     return tuple(sorted((secret for secret in found if len(secret) >= LEAST_SECRET), key=len, reverse=True))
 
 

@@ -203,6 +203,8 @@ def test_a_shortened_text_is_a_beginning(text: str, length: int) -> None:
     "text",
     [
         "base_url=https://host/v1?api_key=SECRETVALUE1&x=1",
+        *(f"redis://host?x=1&{name}=SECRETVALUE1" for name in ("pwd", "passwd", "pass", "credentials")),
+        "mongodb://host/cache?authMechanismProperties=AWS_SESSION_TOKEN:SECRETVALUE1",
         "base_url='http://SECRETVALUE1@host/v1'",
         "{'X-Auth': 'SECRETVALUE1'}",
         "Authorization: Token SECRETVALUE1",

@@ -97,7 +97,7 @@ def test_the_scheme_is_known_in_any_case(url: str) -> None:
         ("sqllite:///cache.db", "'sqllite:///cache.db' names no known kind of cache"),
         ("file:///cache.db", "names no known kind of cache"),
         ("http://[bad", "is not a URL"),
-        ("memory://?tll=5", "Unknown option 'tll' for 'memory://?tll=5'. Known are: namespace, ttl, max_entries"),
+        ("memory://?tll=5", "Unknown option 'tll' for 'memory://'. Known are: namespace, ttl, max_entries"),
         ("memory://?clock=5", "Unknown option 'clock'"),
         ("memory://?b=1&a=2", "Unknown option 'a', 'b'"),
         ("memory://?ttl=", "ttl='' is not a time to live"),
@@ -143,6 +143,12 @@ def test_an_unknown_keyword_is_refused_with_a_sentence(option: dict[str, Any]) -
         "sqlite://user:pa55word@host/x",
         "redis://user:pa55word@host?x=1#y",
         "memory://user:pa55word@host?tll=5",
+        "redis://host?pwd=pa55word",
+        "redis://host?pw=pa55word",
+        "redis://host?pw=pa55word#y",
+        "mysql://user@host/cache?passwd=pa55word",
+        "mongodb://host/cache?authMechanismProperties=AWS_SESSION_TOKEN:pa55word&bogus=1",
+        "unknown://host?pw=pa55word",
     ],
 )
 def test_a_password_in_a_url_is_never_repeated(url: str) -> None:

@@ -80,6 +80,7 @@ def test_a_url_that_is_written_as_it_should_has_no_mistake(url: str) -> None:
 def test_a_password_is_found_as_it_stands_and_as_it_is_meant() -> None:
     assert set(secrets_of("redis://:p%40ssword@h")) == {"p%40ssword", "p@ssword"}
     assert secrets_of("mongodb://token@h") == ("token",)
+    assert secrets_of("mongodb://h/d?tlsCertificateKeyFilePassword=w%20rd&w=majority") == ("w%20rd", "w rd")
     assert secrets_of("redis://:abc@h") == secrets_of("redis://h") == secrets_of(None) == ()
 
 
