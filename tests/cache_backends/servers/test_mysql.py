@@ -7,10 +7,12 @@ import gc
 import math
 import multiprocessing
 import random
+import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pymysql
@@ -28,6 +30,7 @@ from cache_backends import (
 from cache_backends.errors import NotCacheableError
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.mysql import MOST_INDEXED, durability
+from cache_backends.servers.mysql_driver import Answer
 from cache_backends.servers.mysql_prepared import MOST_KEPT
 from cache_backends.servers.mysql_session import DEFAULT_PORT, MySQLSession
 from cache_backends.servers.mysql_tls import tls_parameters
@@ -563,6 +566,31 @@ def test_a_database_that_is_not_there_is_unreachable(server: MariaDBServer) -> N
     url = server.url(user=server.admin, timeout=PATIENT_S).replace("/cache?", "/nowhere?")
     with open_cache(url) as cache, pytest.raises(CacheUnreachableError, match="Unknown database 'nowhere'"):
         cache.ping()
+
+
+def test_an_answer_that_comes_bit_by_bit_is_not_waited_for_beyond_the_timeout() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"abc")
+        answer = Answer(ours, 60)
+        answer.asked_at = monotonic() - 30
+        assert (answer.read(1), answer.read(1)) == (b"a", b"b")
+        assert 0 < ours.gettimeout() < 31  # type: ignore[operator]
+        answer.asked_at = monotonic() - 61
+        with pytest.raises(TimeoutError):
+            answer.read(1)
+
+
+def test_after_an_answer_in_bits_the_next_has_the_whole_time_again(cache: MySQLCache) -> None:
+    def timeouts(session: Any) -> list[float]:
+        sock, seen = session.connection._sock, []
+        for statement in ("select repeat('x', 100000)", "select 1"):
+            session.select(statement)
+            seen.append(sock.gettimeout())
+        return seen
+
+    in_bits, at_once = cache._store.run(timeouts)
+    assert in_bits < at_once == PATIENT_S
 
 
 def test_a_port_where_nobody_answers_is_unreachable() -> None:
