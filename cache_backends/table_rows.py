@@ -38,6 +38,11 @@ def interned_id(text: str) -> int:
     return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def are_finite(*times: float | None) -> bool:
+    """Whether each is a time or None: no number guards a column against infinity, and what is no number at all."""
+    return all(time is None or math.isfinite(time) for time in times)
+
+
 def found(digest: bytes, row: tuple[Any, ...]) -> Found:
     """What a lookup needs of a row of `READ`. Raises `CorruptEntryError`."""
     value, created_at, expires_at, model_time_s = row
@@ -62,6 +67,8 @@ def stored(row: tuple[Any, ...]) -> StoredEntry:
         raise CorruptEntryError("a column holds the wrong type")
     (_, digest, created_at, expires_at, model_time_s, last_used_at, hits,
      model, llm_string, is_message, prompt, value, pinned) = row  # fmt: skip
+    if not are_finite(created_at, expires_at, model_time_s, last_used_at):
+        raise CorruptEntryError("a time is none")
     try:
         model, llm_string, prompt = model and model.decode(), llm_string.decode(), prompt.decode()
     except UnicodeDecodeError as error:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from cache_backends.browse import Cursor, Query, Row, page_of
+from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CorruptEntryError
-from cache_backends.records import CacheEntry, EntryPage, EntrySummary, StoreAbout, StoreStats
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
 from cache_backends.servers import mongodb_operations as operations
 from cache_backends.servers.mongodb_about import about
 from cache_backends.servers.mongodb_clients import OPTIONS, with_usual_names
@@ -26,6 +26,7 @@ from cache_backends.servers.mongodb_documents import (
     found_in,
     place,
     summary_in,
+    whole,
 )
 from cache_backends.servers.mongodb_queries import Condition, matching, of_namespace, over
 from cache_backends.servers.mongodb_store import MongoStore
@@ -175,15 +176,7 @@ class MongoDBCache(ServerCache):
             return EntryPage([], None, 0)
         matches = matching(query, interned_id(self.namespace), now)
         found, total = self._store.run_patiently(lambda collections: operations.page(collections, query, matches))
-        summaries = list(self._summaries(found))
-        if len(summaries) <= query.limit < len(found) and summaries:  # the next page begins after the last good one
-            return EntryPage(summaries, str(Cursor.of(summaries[-1], query.order_by)), total)
-        return page_of(summaries, query, total)
-
-    def _summaries(self, found: Sequence[Document]) -> Iterator[EntrySummary]:
-        for read in found:
-            with contextlib.suppress(CorruptEntryError):
-                yield summary_in(read, self.namespace)
+        return self._page_of(found, lambda read: summary_in(read, self.namespace), query, total)
 
     def _models(self) -> Sequence[str]:
         here = of_namespace(interned_id(self.namespace))
@@ -220,7 +213,7 @@ class MongoDBCache(ServerCache):
                 if entries <= limits.max_entries and size_bytes <= limits.max_bytes:
                     break
                 victims.append(read)
-                entries, size_bytes = entries - 1, size_bytes - int(read["size_bytes"])
+                entries, size_bytes = entries - 1, size_bytes - whole(read.get("size_bytes"))
             if not victims:
                 break  # what is left is pinned
             evicted += self._store.run_patiently(partial(operations.evict, victims=victims))

@@ -7,10 +7,12 @@ order. Texts of which there are few (namespaces, parameters) are numbers that re
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import UnionType
 from typing import Any
 
 from cache_backends.browse import words
@@ -25,7 +27,7 @@ from cache_backends.readable import (
 )
 from cache_backends.records import EntrySummary
 from cache_backends.storage import Found, StoredEntry
-from cache_backends.table_rows import found, interned_id, stored
+from cache_backends.table_rows import are_finite, found, interned_id, stored
 
 Document = dict[str, Any]
 
@@ -59,6 +61,19 @@ SHOWN = {
     "shown_answer": 1,
 }
 """What a list shows."""
+_SHOWN_TYPES: dict[str, type | UnionType] = {
+    "key": str,
+    "created_at": int | float,
+    "expires_at": int | float | None,
+    "last_used_at": int | float,
+    "hits": int,
+    "size_bytes": int,
+    "model": str | None,
+    "pinned": bool,
+    "model_time_s": int | float | None,
+    "shown_prompt": str,
+    "shown_answer": str,
+}
 WHOLE = {"words": 0, "shown_prompt": 0, "shown_answer": 0}
 """What an entry is made of: all but what can be made of that."""
 
@@ -158,24 +173,31 @@ def entry_in(read: Mapping[str, Any], llm_string: str) -> StoredEntry:
 
 
 def summary_in(read: Mapping[str, Any], namespace: str) -> EntrySummary:
-    """What a list shows of a document of `SHOWN`. Raises `CorruptEntryError` where a field is missing."""
-    try:
-        return EntrySummary(
-            key=read["key"],
-            namespace=namespace,
-            prompt=read["shown_prompt"],
-            answer=read["shown_answer"],
-            model=read["model"],
-            created_at=read["created_at"],
-            expires_at=read["expires_at"],
-            last_used_at=read["last_used_at"],
-            hits=int(read["hits"]),
-            size_bytes=int(read["size_bytes"]),
-            pinned=bool(read["pinned"]),
-            model_time_s=read["model_time_s"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptEntryError(f"a field is missing or holds the wrong type: {error}") from error
+    """What a list shows of a document of `SHOWN`. Raises `CorruptEntryError` where a field is missing or wrong."""
+    for name, kind in _SHOWN_TYPES.items():
+        if not isinstance(read.get(name, ...), kind):
+            raise CorruptEntryError(f"{name} is missing or holds the wrong type")
+    if not are_finite(read["created_at"], read["expires_at"], read["last_used_at"], read["model_time_s"]):
+        raise CorruptEntryError("a time is none")
+    return EntrySummary(
+        key=read["key"],
+        namespace=namespace,
+        prompt=read["shown_prompt"],
+        answer=read["shown_answer"],
+        model=read["model"],
+        created_at=read["created_at"],
+        expires_at=read["expires_at"],
+        last_used_at=read["last_used_at"],
+        hits=int(read["hits"]),
+        size_bytes=int(read["size_bytes"]),
+        pinned=read["pinned"],
+        model_time_s=read["model_time_s"],
+    )
+
+
+def whole(number: object) -> int:
+    """A number that somebody else may have put there, 0 where it is none."""
+    return int(number) if isinstance(number, int | float) and math.isfinite(number) else 0
 
 
 def _float(number: float | None) -> float | None:

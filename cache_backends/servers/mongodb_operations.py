@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pymongo
 
@@ -11,8 +11,8 @@ from cache_backends.errors import CorruptEntryError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.records import StoreStats
 from cache_backends.servers.mongodb_collections import Collections
-from cache_backends.servers.mongodb_documents import SHOWN, Document, ending, found_in
-from cache_backends.servers.mongodb_queries import Condition, over, parts_of_page
+from cache_backends.servers.mongodb_documents import SHOWN, Document, ending, found_in, whole
+from cache_backends.servers.mongodb_queries import LEAST_NUMBER, Condition, over, parts_of_page
 
 DAMAGED_KEPT = 100
 TRIES = 3
@@ -58,8 +58,10 @@ def let_go(collections: Collections, where: Condition, now: float) -> bool:
         read = collections.counted.find_one(where, {"created_at": 1, "expires_at": 1})
         if read is None:
             return False
-        created_at, expires_at = read.get("created_at", now), read.get("expires_at")
-        fields = {"pinned": False, **ending(created_at, expires_at, now, pinned=False)}
+        created_at, expires_at = read.get("created_at"), read.get("expires_at")
+        ends_at = expires_at if isinstance(expires_at, int | float) else None
+        since = created_at if isinstance(created_at, int | float) else now
+        fields = {"pinned": False, **ending(since, ends_at, now, pinned=False)}
         as_read = {"expires_at": {"$eq": expires_at}}
         if collections.counted.update_one(where | as_read, {"$set": fields}).matched_count:
             return True
@@ -68,12 +70,14 @@ def let_go(collections: Collections, where: Condition, now: float) -> bool:
 
 def with_texts(collections: Collections, found: Sequence[Document]) -> list[tuple[Document, str]]:
     """Documents, each with the parameters that it refers to by number."""
-    numbers = list({read.get("llm_string") for read in found})
-    texts = {text["_id"]: text["content"] for text in collections.texts.find({"_id": {"$in": numbers}})}
-    return [(read, texts.get(read.get("llm_string"), "")) for read in found]
+    numbers = [number if isinstance(number := read.get("llm_string"), int) else None for read in found]
+    texts = dict(_texts(collections, list(set(numbers) - {None})))
+    return [(read, texts.get(number, "")) for read, number in zip(found, numbers, strict=True)]
 
 
 CREATED = {"_id": 0, "created_at": 1}
+TIME_OF_STORING = {"created_at": {"$gte": LEAST_NUMBER, "$lte": -LEAST_NUMBER}}
+"""What is no number is no time."""
 
 
 def page(collections: Collections, query: Query, matches: Condition) -> tuple[list[Document], int]:
@@ -100,11 +104,11 @@ def stats(collections: Collections, here: Condition, now: float) -> StoreStats:
     }
     # Not by `$min` and `$max`: the index has them at its ends, and what speaks MongoDB's protocol may round them.
     oldest, newest = (
-        next((found["created_at"] for found in entries.find(here, CREATED, sort=age, limit=1)), None)
+        next((found["created_at"] for found in entries.find(here | TIME_OF_STORING, CREATED, sort=age, limit=1)), None)
         for age in ([("created_at", 1)], [("created_at", -1)])
     )
     for of_all in entries.aggregate([{"$match": here}, {"$group": group}]):
-        count, size_bytes = int(of_all["entries"]), int(of_all["size_bytes"])
+        count, size_bytes = int(of_all["entries"]), whole(of_all["size_bytes"])
         return StoreStats(count, size_bytes, min(expired, count), oldest, newest)
     return StoreStats(0, 0, 0, None, None)
 
@@ -112,14 +116,22 @@ def stats(collections: Collections, here: Condition, now: float) -> StoreStats:
 def namespaces(collections: Collections) -> list[str]:
     """The namespaces that hold entries."""
     numbers = collections.counted.distinct("namespace")
-    return [text["content"] for text in collections.texts.find({"_id": {"$in": numbers}})] if numbers else []
+    return [text for _, text in _texts(collections, numbers)]
+
+
+def _texts(collections: Collections, numbers: Sequence[object]) -> Iterator[tuple[int | None, str]]:
+    """The texts with these numbers."""
+    for read in collections.texts.find({"_id": {"$in": numbers}}) if numbers else ():
+        text = read.get("content")
+        if isinstance(text, str):
+            yield read["_id"], text
 
 
 def measured(collections: Collections) -> tuple[int, int]:
     """Entries and bytes of all namespaces."""
     group = {"_id": None, "entries": {"$sum": 1}, "size_bytes": {"$sum": "$size_bytes"}}
     for of_all in collections.counted.aggregate([{"$group": group}]):
-        return int(of_all["entries"]), int(of_all["size_bytes"])
+        return int(of_all["entries"]), whole(of_all["size_bytes"])
     return 0, 0
 
 
@@ -132,7 +144,7 @@ def least_recently_used(collections: Collections, most: int) -> list[Document]:
 
 def evict(collections: Collections, victims: Sequence[Document]) -> int:
     """Remove entries that were neither used nor pinned since they were read; how many."""
-    unused = [{name: {"$eq": read[name]} for name in ("_id", "last_used_at")} for read in victims]
+    unused = [{name: {"$eq": read.get(name)} for name in ("_id", "last_used_at")} for read in victims]
     deletions = [pymongo.DeleteOne(where | {"pinned": {"$eq": False}}) for where in unused]
     return collections.counted.bulk_write(deletions, ordered=False).deleted_count
 

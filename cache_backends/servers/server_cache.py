@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from abc import abstractmethod
@@ -13,10 +14,12 @@ from urllib.parse import urlsplit
 from langchain_core.outputs import Generation
 
 from cache_backends.base import CacheBackend, caller
-from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
+from cache_backends.browse import Cursor, Query, page_of
+from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError, CorruptEntryError
 from cache_backends.keys import request_digest
 from cache_backends.limits import Limits
 from cache_backends.options import OPTIONS, merged_options
+from cache_backends.records import EntryPage, EntrySummary
 from cache_backends.servers.address import Address, parse_prefix, parse_timeout
 from cache_backends.servers.breaker import CircuitBreaker
 from cache_backends.servers.upkeep import Upkeep
@@ -181,6 +184,18 @@ class ServerCache(CacheBackend):
     def _use_at(self, now: float) -> float:
         at: float = self._store.limits.use_at(now)
         return at
+
+    def _page_of(
+        self, found: Sequence[Any], summary: Callable[[Any], EntrySummary], query: Query, total: int
+    ) -> EntryPage:
+        """A page of what follows the cursor, one more than a page where there is so much, but for what is damaged."""
+        summaries = []
+        for one in found:
+            with contextlib.suppress(CorruptEntryError):
+                summaries.append(summary(one))
+        if len(summaries) <= query.limit < len(found) and summaries:  # the next page begins after the last good one
+            return EntryPage(summaries, str(Cursor.of(summaries[-1], query.order_by)), total)
+        return page_of(summaries, query, total)
 
     def _upkeep_is_due(self, entry: StoredEntry) -> bool:
         """Whether it is time to write uses or to look at the limits, now that an entry was stored."""

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from cache_backends.browse import Query, Row, page_of
+from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
 from cache_backends.errors import CorruptEntryError
 from cache_backends.fresh_objects import generations_from
@@ -19,7 +19,7 @@ from cache_backends.servers.sql_statements import Dialect, Statements
 from cache_backends.servers.sql_store import SQLStore
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
-from cache_backends.table_rows import found, interned_id, stored
+from cache_backends.table_rows import are_finite, found, interned_id, stored
 
 DAMAGED_KEPT = 100
 ROWS_A_TRANSACTION = 200
@@ -145,7 +145,7 @@ class SQLCache(ServerCache):
         total = rows[0][-1] if rows else None if query.cursor else 0
         if total is None:
             ((total,),) = self._select(self._statements.total(query, matching), *values)
-        return page_of([summary(row[:-1], self.namespace) for row in rows], query, total)
+        return self._page_of(rows, lambda row: summary(row[:-1], self.namespace), query, total)
 
     def _models(self) -> Sequence[str]:
         rows = self._select(self._statements.models, interned_id(self.namespace))
@@ -155,6 +155,7 @@ class SQLCache(ServerCache):
         ((entries, size_bytes, expired, oldest, newest),) = self._select(
             self._statements.stats, now, interned_id(self.namespace)
         )
+        oldest, newest = (time if are_finite(time) else None for time in (oldest, newest))
         return StoreStats(entries, int(size_bytes), int(expired), oldest, newest)
 
     def _namespaces(self) -> Sequence[str]:

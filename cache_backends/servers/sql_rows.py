@@ -17,7 +17,7 @@ from cache_backends.readable import (
 )
 from cache_backends.records import EntrySummary
 from cache_backends.storage import StoredEntry
-from cache_backends.table_rows import interned_id
+from cache_backends.table_rows import are_finite, interned_id
 
 Row = tuple[Any, ...]
 
@@ -60,6 +60,8 @@ def summary(row: Sequence[Any], namespace: str) -> EntrySummary:
     """What a list shows of an entry. Raises `CorruptEntryError` where a column holds what it can't."""
     (digest, created_at, expires_at, last_used_at, hits, size_bytes, model, pinned, model_time_s,
      prompt, answer) = row  # fmt: skip
+    if not are_finite(created_at, expires_at, last_used_at, model_time_s):
+        raise CorruptEntryError("a time is none")
     try:
         return EntrySummary(
             key=digest.hex(),

@@ -11,6 +11,9 @@ from cache_backends.browse import Query
 FORMAT = 1
 """The version of the tables."""
 
+MOST_HITS = 2**62
+"""More than an entry can have had: who has written more there by hand keeps nobody from counting."""
+
 COLUMNS = (
     "namespace",
     "digest",
@@ -97,7 +100,9 @@ class Statements:
         self.delete = f"{remove} {one}"
         self.set_expiry = f"{update} set expires_at = %s {one}"
         self.set_pinned = f"{update} set pinned = %s {one}"
-        self.note_uses = f"{update} set hits = hits + %s, last_used_at = greatest(last_used_at, %s) {one}"
+        self.note_uses = (
+            f"{update} set hits = least(hits, {MOST_HITS}) + %s, last_used_at = greatest(last_used_at, %s) {one}"
+        )
         self._count = f"select count(*) from {many}"
         self._count_found = (
             self._count if dialect.searched is None else f"select count(*) from {entries} {dialect.searched}"

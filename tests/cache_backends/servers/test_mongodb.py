@@ -14,6 +14,7 @@ import pytest
 from pymongo import errors
 
 from cache_backends import open_cache
+from cache_backends.errors import CorruptEntryError
 from cache_backends.servers import mongodb_documents
 from cache_backends.servers import mongodb_operations as operations
 from cache_backends.servers.mongodb import MongoDBCache
@@ -228,6 +229,91 @@ def test_an_answer_that_is_stored_while_a_damaged_one_is_moved_stays(
     monkeypatch.setattr(kind, "update_one", store_first)
     assert look(cache, "q").outcome == "corrupt"
     assert found(cache, "q") == ["new answer"]
+
+
+WRONG = {
+    "shown_prompt": 5,
+    "shown_answer": ["a"],
+    "model": 5,
+    "key": 5,
+    "created_at": "zzz",
+    "expires_at": "zzz",
+    "last_used_at": [5],
+    "hits": "many",
+    "size_bytes": "many",
+    "pinned": "yes",
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_list_passes_over_a_document_with_a_value_of_another_type(
+    cache: MongoDBCache, documents: Any, field: str
+) -> None:
+    for number in range(3):
+        store(cache, f"q{number}", "answer")
+    documents.update_one({"key": key_of("q1")}, {"$set": {field: WRONG[field]}})
+    assert prompts(cache) == {"q0", "q2"}
+    assert cache.stats().entries == 3
+
+
+def test_a_number_that_is_none_is_damage_in_a_list_and_nothing_in_a_sum(cache: MongoDBCache, documents: Any) -> None:
+    """The server of the tests takes none."""
+    store(cache, "q", "answer")
+    read = documents.find_one({})
+    assert mongodb_documents.summary_in(read, "default").prompt == "q"
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(CorruptEntryError):
+            mongodb_documents.summary_in(read | {"last_used_at": number}, "default")
+        assert mongodb_documents.whole(number) == 0
+
+
+@pytest.mark.parametrize("time", ["zzz", None])
+def test_the_oldest_and_newest_are_those_that_have_a_time(
+    cache: MongoDBCache, documents: Any, clock: FakeClock, time: Any
+) -> None:
+    for number in range(3):
+        store(cache, f"q{number}", "answer")
+        clock.tick()
+    before = cache.stats()
+    store(cache, "q3", "answer")
+    documents.update_one({"key": key_of("q3")}, {"$set": {"created_at": time}})
+    after = cache.stats()
+    assert (after.oldest, after.newest) == (before.oldest, before.newest)
+
+
+def test_texts_that_are_none_keep_nobody_from_seeing_the_rest(
+    cache: MongoDBCache, documents: Any, database: Any, prefix: str
+) -> None:
+    other = cache.view(namespace="other")
+    for one in (cache, other):
+        store(one, "q", "answer")
+    good = documents.find_one({"namespace": mongodb_documents.interned_id("default")})
+    database[f"{prefix}_texts"].update_one({"_id": good["llm_string"]}, {"$set": {"content": 7}})
+    database[f"{prefix}_texts"].update_one({"_id": good["namespace"]}, {"$set": {"content": 7}})
+    assert cache.namespaces() == ["other"]
+    assert whole(cache, "q").text == "answer"
+    documents.update_one({"_id": good["_id"]}, {"$set": {"llm_string": ["a"]}})
+    assert whole(cache, "q").text == "answer"
+    assert len(list(cache._rows())) == 1
+
+
+def test_a_foreign_document_keeps_nobody_from_evicting(open_it: Open, documents: Any) -> None:
+    cache = open_it(max_entries=10)
+    documents.insert_one({"_id": "foreign", "pinned": False})
+    for number in range(30):
+        store(cache, f"q{number}", "answer")
+    assert documents.count_documents({}) <= 10
+    assert found(cache, "q29") == ["answer"]
+
+
+@pytest.mark.parametrize("field", ["created_at", "expires_at"])
+def test_an_entry_whose_times_are_none_can_be_pinned_and_let_go(
+    cache: MongoDBCache, documents: Any, field: str
+) -> None:
+    store(cache, "q", "answer")
+    documents.update_one({}, {"$set": {field: "zzz"}})
+    assert cache.pin(key_of("q"))
+    assert cache.pin(key_of("q"), pinned=False)
 
 
 @pytest.mark.parametrize("field", ["shown_prompt", "created_at", "size_bytes", "key"])

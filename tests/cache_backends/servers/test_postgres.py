@@ -14,7 +14,7 @@ import pytest
 from cache_backends import CacheUnavailableError, CacheUnreachableError, PostgresCache, open_cache
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.postgres_session import PostgresSession, _until
-from tests.cache_backends.answers import LLM, chat, found, store, texts, whole
+from tests.cache_backends.answers import LLM, chat, found, key_of, store, texts, whole
 from tests.cache_backends.backends import own_prefix
 from tests.servers.available import available
 from tests.servers.postgres import PostgresServer
@@ -183,3 +183,46 @@ def test_a_database_without_an_encoding_keeps_every_text(
     assert texts(cache.lookup("數 ação", LLM)) == ["😀"]
     assert [entry.prompt for entry in cache.entries(search="數 acao").entries] == ["數 ação"]
     assert cache.about().product == "PostgreSQL"
+
+
+def test_as_many_uses_as_a_column_holds_keep_nobody_from_counting_more(
+    open_postgres: OpenPostgres, server: PostgresServer, prefix: str
+) -> None:
+    cache = open_postgres()
+    for prompt in "qr":
+        store(cache, prompt, "answer")
+    with server.connect() as other:
+        other.execute(
+            f"update {prefix}_entries set hits = %s where digest = %s", (2**63 - 1, bytes.fromhex(key_of("q")))
+        )
+    for prompt in "qr":
+        assert found(cache, prompt) == ["answer"]
+    cache.flush()
+    assert whole(cache, "r").hits == 1
+    assert whole(cache, "q").hits > 2**61
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-Infinity"])
+def test_a_list_passes_over_an_entry_whose_time_is_none(
+    open_postgres: OpenPostgres, server: PostgresServer, prefix: str, time: str
+) -> None:
+    cache = open_postgres()
+    for number in range(4):
+        store(cache, f"q{number}", "answer")
+    with server.connect() as other:
+        other.execute(
+            f"update {prefix}_entries set created_at = %s where digest = %s", (time, bytes.fromhex(key_of("q1")))
+        )
+    shown, after = set(), None
+    for _ in range(5):
+        page = cache.entries(limit=1, after=after)
+        shown |= {entry.prompt for entry in page.entries}
+        after = page.next
+        if after is None:
+            break
+    assert shown == {"q0", "q2", "q3"}
+    assert cache.get(key_of("q1")) is None
+    assert len(list(cache._rows())) == 3
+    stats = cache.stats()
+    assert {type(stats.oldest), type(stats.newest)} <= {float, type(None)}
+    assert not {str(stats.oldest), str(stats.newest)} & {"nan", "inf", "-inf"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +81,13 @@ def test_a_list_shows_what_was_stored() -> None:
 def test_a_column_of_the_wrong_type_is_damage() -> None:
     with pytest.raises(CorruptEntryError, match="wrong type"):
         summary([None] * 11, "default")
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [1, 2, 3, 8])
+def test_a_time_that_is_none_is_damage(place: int, time: float) -> None:
+    row: list[Any] = [b"digest", 1.0, None, 1.0, 0, 0, None, 0, None, b"prompt", b"answer"]
+    assert summary(row, "default").prompt == "prompt"
+    row[place] = time
+    with pytest.raises(CorruptEntryError, match="a time is none"):
+        summary(row, "default")
