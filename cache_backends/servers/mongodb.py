@@ -52,7 +52,6 @@ class MongoDBCache(ServerCache):
 
     _store: MongoStore
     driver_options: ClassVar[Sequence[str]] = OPTIONS
-    default_port = 27017
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(with_usual_names(url), **options)
@@ -81,12 +80,12 @@ class MongoDBCache(ServerCache):
         where, fields = self._document_to_write(entry)
 
         def write(collections: Collections) -> None:
-            for number, text in self._unknown_texts(entry):
+            for number, text in self._store.known.unknown(self.namespace, entry.llm_string):
                 collections.texts.update_one({"_id": number}, {"$set": {"content": text}}, upsert=True)
             collections.entries.update_one(where, {"$set": fields}, upsert=True)
 
         self._store.run(write)
-        self._know_texts(entry)
+        self._store.known.add(self.namespace, entry.llm_string)
         if fields["remove_at"] is not None:
             self._store.ask_for_removal(give_up_at)
         if self._upkeep_is_due(entry):
@@ -96,12 +95,12 @@ class MongoDBCache(ServerCache):
         where, fields = self._document_to_write(entry)
 
         async def write(collections: AsyncCollections) -> None:
-            for number, text in self._unknown_texts(entry):
+            for number, text in self._store.known.unknown(self.namespace, entry.llm_string):
                 await collections.texts.update_one({"_id": number}, {"$set": {"content": text}}, upsert=True)
             await collections.entries.update_one(where, {"$set": fields}, upsert=True)
 
         await self._store.run_async(write)
-        self._know_texts(entry)
+        self._store.known.add(self.namespace, entry.llm_string)
         if fields["remove_at"] is not None and not self._store.removal_is_asked_for:
             await asyncio.to_thread(self._store.ask_for_removal)
 
@@ -111,14 +110,6 @@ class MongoDBCache(ServerCache):
         fields = document(entry, self.namespace, self.clock())
         self._store.uses.forget((self.namespace, entry.digest))
         return self._where(entry.digest), fields
-
-    def _unknown_texts(self, entry: StoredEntry) -> list[tuple[int, str]]:
-        """The texts that an entry refers to by number, and that may not be in the database yet."""
-        texts = (self.namespace, entry.llm_string)
-        return [(interned_id(text), text) for text in texts if interned_id(text) not in self._store.known]
-
-    def _know_texts(self, entry: StoredEntry) -> None:
-        self._store.know(interned_id(self.namespace), interned_id(entry.llm_string))
 
     def _set_aside(self, digest: bytes) -> None:
         now = self.clock()

@@ -15,12 +15,13 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError
 
 from cache_backends.errors import CacheError, CacheUnavailableError, CacheUnreachableError
 from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.servers.known_texts import KnownTexts
 from cache_backends.servers.mongodb_clients import Clients
 from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
 from cache_backends.servers.mongodb_errors import translated
 from cache_backends.servers.mongodb_queries import BY_AGE
 from cache_backends.servers.server_cache import ServerStore
-from cache_backends.servers.sql_store import KNOWN_FOR_S, MOST_KNOWN, PATIENCE_S
+from cache_backends.servers.sql_store import PATIENCE_S
 from cache_backends.servers.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class MongoStore(ServerStore, Forkable):
         self._indexing = Upkeep()
         self._has_collections = False
         self.removal_is_asked_for = False
-        self.known: set[int] = set()
-        self._known_since = 0.0
+        self.known = KnownTexts()
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
@@ -72,14 +72,6 @@ class MongoStore(ServerStore, Forkable):
     async def run_async(self, operation: Callable[[AsyncCollections], Awaitable[Result]]) -> Result:
         """`run`, for an event loop."""
         return await self.ask_async(lambda: self._run_async(operation))
-
-    def know(self, *texts: int) -> None:
-        """Remember for a while that texts are in the database, by their numbers."""
-        now = time.monotonic()
-        if len(self.known) >= MOST_KNOWN or now - self._known_since > KNOWN_FOR_S:
-            self.known.clear()
-            self._known_since = now
-        self.known.update(texts)
 
     def ask_for_removal(self, until: float | None = None) -> None:
         """Have the index made that MongoDB removes by, once in a process and only if needed: it costs stores a little.

@@ -104,7 +104,6 @@ class MySQLCache(SQLCache):
     _store: MySQLStore
     dialect = MYSQL
     driver_options: ClassVar[Sequence[str]] = TLS_OPTIONS
-    default_port = DEFAULT_PORT
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)

@@ -16,7 +16,7 @@ from cache_backends.servers.bounded import bounded
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.mysql_driver import Connection
 from cache_backends.servers.mysql_prepared import Prepared, TooLongError
-from cache_backends.servers.sql_session import MissingTableError, Rows, Values
+from cache_backends.servers.sql_session import GRACE_S, MissingTableError, Rows, Values
 
 Result = TypeVar("Result")
 
@@ -28,8 +28,6 @@ TRIES = 5
 LONG_S = 10
 """Where statements may take this long, the server ends those itself that nobody waits for any more. Of shorter times it
 is not even told: MariaDB needs 50 µs to set its clock, which a lookup would feel."""
-GRACE_S = 2
-"""The server gives a statement up so much later than whoever waits for it."""
 
 TRY_AGAIN = (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT)
 TOO_LARGE = (ER.NET_PACKET_TOO_LARGE, ER.TOO_BIG_ROWSIZE, ER.DATA_TOO_LONG)

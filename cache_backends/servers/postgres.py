@@ -135,7 +135,6 @@ class PostgresCache(SQLCache):
         "application_name",
         "options",
     )
-    default_port = 5432
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -160,12 +159,12 @@ class PostgresCache(SQLCache):
         row = self._row_to_write(entry)
 
         async def write(session: AsyncSession) -> None:
-            for text in self._unknown_texts(entry):
-                await session.change(self._statements.know_text, text)
+            for number, text in self._store.known.unknown(self.namespace, entry.llm_string):
+                await session.change(self._statements.know_text, (number, text.encode()))
             await session.change(self._statements.write, row)
 
         await self._store.run_async(write)
-        self._know_texts(entry)
+        self._store.known.add(self.namespace, entry.llm_string)
 
     def _about(self) -> StoreAbout:
         settings: dict[str, str] = dict(self._store.run(lambda session: session.select(SETTINGS)))

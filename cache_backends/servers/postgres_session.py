@@ -18,7 +18,7 @@ from cache_backends.servers.address import Address
 from cache_backends.servers.bounded import bounded
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.postgres_hosts import Hosts, parameters
-from cache_backends.servers.sql_session import MissingTableError, Rows, Values
+from cache_backends.servers.sql_session import GRACE_S, MissingTableError, Rows, Values
 
 Yielded = TypeVar("Yielded")
 Sent = TypeVar("Sent")
@@ -30,8 +30,6 @@ REFUSED_FOR_NOW = ("08", "57", "53300")
 """Beginnings of the codes of errors after which a connection is of no use: it broke, the server is going down (or
 ended this connection), there are too many. See "PostgreSQL Error Codes" in its manual."""
 CANCELLED = "57014"
-GRACE_S = 2
-"""The server gives a statement up so much later than whoever waits for it."""
 TIME_LIMIT = """select set_config('statement_timeout', (1000 * least(
     extract(epoch from nullif(current_setting('statement_timeout'), '0')::interval), {seconds}))::int::text, true)"""
 """Sets a limit for a transaction, unless a shorter one was set by whoever runs the server."""

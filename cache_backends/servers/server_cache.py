@@ -88,7 +88,6 @@ class ServerCache(CacheBackend):
 
     driver_options: ClassVar[Sequence[str]] = ()
     """What else its URL may say, handed on to the driver."""
-    default_port: ClassVar[int]
 
     def __init__(self, url: str, **options: Any) -> None:
         self.address = Address.parsed(url)

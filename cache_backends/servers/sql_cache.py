@@ -54,12 +54,12 @@ class SQLCache(ServerCache):
         row = self._row_to_write(entry)
 
         def write(session: Session) -> None:
-            for text in self._unknown_texts(entry):
-                session.change(self._statements.know_text, text)
+            for number, text in self._store.known.unknown(self.namespace, entry.llm_string):
+                session.change(self._statements.know_text, (number, text.encode()))
             self._write_row(session, row)
 
         self._store.run(write)
-        self._know_texts(entry)
+        self._store.known.add(self.namespace, entry.llm_string)
 
     def _write_row(self, session: Session, row: Sequence[Any]) -> None:
         session.change(self._statements.write, row)
@@ -69,14 +69,6 @@ class SQLCache(ServerCache):
         self._refuse_too_large(entry.size_bytes)
         self._store.uses.forget((self.namespace, entry.digest))
         return entry_columns(entry, self.namespace)
-
-    def _unknown_texts(self, entry: StoredEntry) -> list[tuple[int, bytes]]:
-        """The texts that an entry refers to by number, and that may not be in the database yet."""
-        texts = (self.namespace, entry.llm_string)
-        return [(interned_id(text), text.encode()) for text in texts if interned_id(text) not in self._store.known]
-
-    def _know_texts(self, entry: StoredEntry) -> None:
-        self._store.know(interned_id(self.namespace), interned_id(entry.llm_string))
 
     def _set_aside(self, digest: bytes) -> None:
         self._store.run(lambda session: self._move_if_damaged(session, digest))

@@ -10,6 +10,9 @@ from cache_backends.errors import CacheUnavailableError
 Rows = list[tuple[Any, ...]]
 Values = Sequence[Any]
 
+GRACE_S = 2
+"""The server gives a statement up so much later than whoever waits for it."""
+
 
 class MissingTableError(CacheUnavailableError):
     """A table is not there, or not any more."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from cache_backends.errors import CacheUnavailableError, CacheUnreachableError
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.servers.connections import MOST_AT_ONCE, Connections
+from cache_backends.servers.known_texts import KnownTexts
 from cache_backends.servers.server_cache import ServerStore
 from cache_backends.servers.sql_session import MissingTableError, Rows, Session, Values
 from cache_backends.servers.sql_statements import FORMAT, Statements
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-MOST_KNOWN = 1_000
-"""Texts that a process remembers to be in the database; programs have few, and some have one for each request."""
 PATIENT_AT_ONCE = 2
 """Connections of a process that browse or tidy up at the same time."""
-KNOWN_FOR_S = 60.0
-"""They are stored again after this: somebody may have emptied the tables."""
 PATIENCE_S = 30.0
 """How long one statement may take that browses or tidies up, which no model waits for."""
 
@@ -42,8 +38,7 @@ class SQLStore(ServerStore, Forkable):
         self._timeout_s = cache.timeout_s
         self._making = threading.Lock()
         self.has_tables = False
-        self.known: set[int] = set()
-        self._known_since = 0.0
+        self.known = KnownTexts()
         patience_s = max(PATIENCE_S, cache.timeout_s)
         self._sessions = self._connections(cache.timeout_s, cache.timeout_s, MOST_AT_ONCE)
         self._patient_sessions = self._connections(patience_s, patience_s, PATIENT_AT_ONCE)
@@ -81,14 +76,6 @@ class SQLStore(ServerStore, Forkable):
     def make_tables_again(self) -> None:
         """Make those tables that somebody has dropped. Raises `CacheError`."""
         self.ask(lambda: self._sessions.run(self._make_dropped_tables))
-
-    def know(self, *texts: int) -> None:
-        """Remember for a while that texts are in the database, by their numbers."""
-        now = time.monotonic()
-        if len(self.known) >= MOST_KNOWN or now - self._known_since > KNOWN_FOR_S:
-            self.known.clear()
-            self._known_since = now
-        self.known.update(texts)
 
     def close(self) -> None:
         """Close every connection."""
