@@ -15,7 +15,7 @@ SETTLED_AT_ONCE = 16
 """Stores of a partition that are noted until they are entered into its orders, all at once: three calls of Redis a
 store instead of seven. The median store takes a sixth less time, all of them together a twelfth; entering takes the
 server 0.3 ms, which the one store in sixteen waits for that is the last of them."""
-BURIED_AT_ONCE = 2 * SETTLED_AT_ONCE
+BURIED_BY_A_STORE = 2 * SETTLED_AT_ONCE
 """Then it is also looked whether Redis has removed entries that are over; at twice as many as came, so that none are
 left."""
 SHORTEST_GRACE_S = 60.0
@@ -121,7 +121,7 @@ if kept_ms == '' then redis.call('SET', entry, value) else redis.call('SET', ent
 redis.call('HSETNX', strings, string_id, llm_string)
 if redis.call('RPUSH', noted, note) >= {SETTLED_AT_ONCE} then
   settle()
-  bury(redis.call('ZRANGEBYSCORE', expires, '-inf', created_at, 'LIMIT', 0, {BURIED_AT_ONCE}))
+  bury(redis.call('ZRANGEBYSCORE', expires, '-inf', created_at, 'LIMIT', 0, {BURIED_BY_A_STORE}))
 end
 return 1
 """)

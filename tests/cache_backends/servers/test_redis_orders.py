@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,30 +13,9 @@ from cache_backends.keys import request_digest
 from cache_backends.servers.redis import RedisCache
 from cache_backends.servers.redis_scripts import SETTLED_AT_ONCE
 from tests.cache_backends.answers import LLM, chat, found, key_of, store, whole
-from tests.cache_backends.backends import own_prefix
+from tests.cache_backends.servers.conftest import OpenRedis
 from tests.servers.available import available
 from tests.servers.redis import RedisServer
-from tests.servers.shared import shared_redis
-
-OpenRedis = Callable[..., RedisCache]
-
-
-@pytest.fixture
-def open_redis(tmp_path: Path) -> Iterator[OpenRedis]:
-    """Opens strict caches on the same entries."""
-    opened: list[RedisCache] = []
-
-    def open_it(**options: Any) -> RedisCache:
-        url = available(shared_redis).url(prefix=own_prefix(tmp_path))
-        cache = open_cache(url, **{"strict": True, **options})
-        assert isinstance(cache, RedisCache)
-        opened.append(cache)
-        return cache
-
-    yield open_it
-    opened[0].clear()
-    for cache in opened:
-        cache.close()
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""Damaged entries of Redis, and those that go while somebody looks: only they are missing, wherever one looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cache_backends.keys import digest_of
+from cache_backends.records import EntryOrder
+from cache_backends.servers import redis_browse
+from cache_backends.servers.redis import RedisCache
+from tests.cache_backends.answers import store
+from tests.cache_backends.servers.conftest import OpenRedis
+
+ORDERS: list[EntryOrder] = ["created_at", "last_used_at", "size_bytes"]
+
+
+@pytest.fixture
+def cache(open_redis: OpenRedis) -> RedisCache:
+    """An empty cache."""
+    return open_redis()
+
+
+def key_in_redis(cache: RedisCache, key: str) -> bytes:
+    """Where an entry lies."""
+    digest = digest_of(key)
+    return cache._partition(digest).entry(digest)
+
+
+def all_keys(cache: RedisCache, **query: Any) -> list[str]:
+    """The keys of all pages."""
+    keys: list[str] = []
+    after: str | None = None
+    while True:
+        page = cache.entries(after=after, **query)
+        keys += [shown.key for shown in page.entries]
+        after = page.next
+        if after is None:
+            return keys
+
+
+@pytest.mark.parametrize("order_by", ORDERS)
+@pytest.mark.parametrize("damaged", [1, 4, 9])
+def test_a_list_goes_on_after_damaged_entries(cache: RedisCache, order_by: EntryOrder, damaged: int) -> None:
+    for number in range(12):
+        store(cache, f"q{number}", "a")
+    keys = all_keys(cache, order_by=order_by)
+    for key in keys[:damaged]:
+        cache._store.one(b"SET", key_in_redis(cache, key), b"garbage")
+    assert all_keys(cache, order_by=order_by, limit=3) == keys[damaged:]
+
+
+@pytest.mark.parametrize("order_by", ORDERS)
+def test_a_list_goes_on_though_entries_go_while_a_page_is_read(
+    cache: RedisCache, order_by: EntryOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        store(cache, f"q{number}", "a")
+    keys = all_keys(cache, order_by=order_by)
+    summaries = redis_browse._summaries
+
+    def after_somebody_deleted(*asked: Any) -> Any:
+        cache.delete(*keys[:5])
+        return summaries(*asked)
+
+    monkeypatch.setattr(redis_browse, "_summaries", after_somebody_deleted)
+    assert all_keys(cache, order_by=order_by, limit=3) == keys[5:]
