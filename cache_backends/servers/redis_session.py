@@ -26,6 +26,9 @@ _OUT_OF_REACH = (
     exceptions.AuthenticationError,
 )
 """Errors after which another connection would be of no use."""
+_WRONG_TYPE = "WRONGTYPE"
+_NOTHING: dict[bytes, bytes | None] = {b"GET": None, b"GETRANGE": b""}
+"""What these reply where there is nothing."""
 
 
 class ElsewhereError(CacheUnavailableError):
@@ -51,12 +54,23 @@ class RedisSession:
             raise failure(self._address, error, self._timeout_s) from error
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to several commands, in one round trip. Raises `CacheError` if one fails."""
+        """The replies to several commands, in one round trip. Raises `CacheError` if one fails.
+
+        What is no string has no value here, as for MGET: who reads many entries passes over one that is damaged so.
+        """
         try:
             self._socket.sendall(b"".join(map(packed, commands)))
-            return [self._replies.next() for _ in commands]
+            return [self._next_value(command[0]) for command in commands]
         except (exceptions.RedisError, OSError) as error:
             raise failure(self._address, error, self._timeout_s) from error
+
+    def _next_value(self, name: bytes) -> Any:
+        try:
+            return self._replies.next()
+        except exceptions.ResponseError as error:
+            if name in _NOTHING and str(error).startswith(_WRONG_TYPE):
+                return _NOTHING[name]
+            raise
 
     def close(self) -> None:
         """Close the connection."""
@@ -116,7 +130,7 @@ def failure(address: Address, error: Exception, timeout_s: float) -> CacheError:
         return unreachable(address, error, timeout_s)
     if isinstance(error, exceptions.ConnectionError | OSError):
         return DroppedError(f"{address.name} ended the connection: {said}")
-    if said.startswith("WRONGTYPE"):
+    if said.startswith(_WRONG_TYPE):
         return CorruptEntryError("what lies under its key is not an entry")
     return CacheUnavailableError(f"{address.name} refused: {said}")
 
