@@ -14,6 +14,7 @@ from cache_backends import CacheBackend
 from cache_backends.codec import encode
 from cache_backends.keys import request_digest
 from cache_backends.readable import message_prompt, readable_parameters
+from cache_backends.servers.redis_scripts import in_empty_partition
 from cache_backends.storage import StoredEntry
 
 Load = Callable[[Any, Sequence[StoredEntry]], None]
@@ -47,8 +48,8 @@ def load_rows(cache: Any, entries: Sequence[StoredEntry]) -> None:
 
 def load_redis(cache: Any, entries: Sequence[StoredEntry]) -> None:
     """Into Redis, by the script of a store, many in one round trip."""
-    cache._store.prepare(cache.namespace)
-    cache._store.many([cache._store_command(entry) for entry in entries])
+    cache._store._name(cache.namespace)
+    cache._store.many([in_empty_partition(cache._store_command(entry)) for entry in entries])
 
 
 def load_documents(cache: Any, entries: Sequence[StoredEntry]) -> None:

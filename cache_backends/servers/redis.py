@@ -12,8 +12,9 @@ from cache_backends.errors import CacheConfigError, CorruptEntryError, NotCachea
 from cache_backends.fresh_objects import generations_from
 from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
 from cache_backends.servers.redis_about import about
-from cache_backends.servers.redis_browse import all_entries, listed, models, namespaces, stats, whole_entries
+from cache_backends.servers.redis_browse import all_entries, listed, models, stats, whole_entries
 from cache_backends.servers.redis_keys import Partition, partition_number, partitions
+from cache_backends.servers.redis_names import namespaces
 from cache_backends.servers.redis_scripts import CHANGE, GRACE, LONGEST_S, REMOVE, SET_ASIDE, SHORTEST_GRACE_S, STORE
 from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
@@ -148,7 +149,7 @@ class RedisCache(ServerCache):
         return purge(self._store, self._partitions, now)
 
     def _clear(self) -> None:
-        clear(self._store, self._partitions)
+        clear(self._store, self.prefix, self.namespace)
 
     def _entry(self, digest: bytes) -> CacheEntry | None:
         self._try_to_write_uses()

@@ -17,7 +17,7 @@ from cache_backends.codec import CHECKSUM_BYTES, text_of
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError
 from cache_backends.readable import SHOWN_ANSWER_LENGTH, SHOWN_PROMPT_LENGTH, shortened
 from cache_backends.records import EntryPage, EntrySummary, StoreStats
-from cache_backends.servers.redis_keys import Partition, namespaces_key, numbered_partitions, partition_number
+from cache_backends.servers.redis_keys import Partition, partition_number
 from cache_backends.servers.redis_scripts import BURY
 from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
@@ -135,17 +135,6 @@ def stats(store: RedisStore, places: Sequence[Partition], now: float) -> StoreSt
         oldest=min((float(pair[1]) for pair in first if pair), default=None),
         newest=max((float(pair[1]) for pair in last if pair), default=None),
     )
-
-
-def namespaces(store: RedisStore, prefix: str) -> list[str]:
-    """The namespaces that hold entries. Raises `CacheError`."""
-    flat = store.one(b"HGETALL", namespaces_key(prefix))
-    names = []
-    for key, name in zip(flat[::2], flat[1::2], strict=True):
-        places = numbered_partitions(prefix, key.decode("ascii", "replace"))
-        if any(store.many([(b"EXISTS", place.created, place.noted) for place in places])):
-            names.append(name.decode("utf-8", "replace"))
-    return names
 
 
 def _kept_order(store: RedisStore, places: Sequence[Partition], query: Query) -> list[Cursor]:

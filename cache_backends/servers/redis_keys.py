@@ -15,7 +15,7 @@ together, and different partitions lie on different nodes. For the namespace wit
     {prefix:N:P}:noted                     list: the last few stores, not in the above yet; see `redis_scripts`
     {prefix:N:P}:damaged                   hash: digest, and the damaged value that was set aside
 
-    prefix:namespaces                      hash: N, and the name of the namespace
+    prefix:namespaces                      hash: N, and the name of the namespace; of those that have entries
     prefix:format                          the version of all this
 """
 
@@ -68,7 +68,12 @@ def partition_number(digest: bytes) -> int:
 @lru_cache(maxsize=1024)
 def partitions(prefix: str, namespace: str) -> tuple[Partition, ...]:
     """The partitions of a namespace, in the order of their digests."""
-    return numbered_partitions(prefix, f"{interned_id(namespace):016x}")
+    return numbered_partitions(prefix, namespace_number(namespace))
+
+
+def namespace_number(namespace: str) -> str:
+    """The number that stands for a namespace in keys."""
+    return f"{interned_id(namespace):016x}"
 
 
 def numbered_partitions(prefix: str, number: str) -> tuple[Partition, ...]:

@@ -116,16 +116,24 @@ class Script(NamedTuple):
 
 STORE = Script.of(f"""
 local entry, strings = KEYS[8], KEYS[9]
-local value, kept_ms, string_id, llm_string, note, created_at = unpack(ARGV)
+local value, kept_ms, string_id, llm_string, note, created_at, is_named = unpack(ARGV)
+local notes = redis.call('RPUSH', noted, note)
+if notes == 1 and not is_named and redis.call('EXISTS', created) == 0 then
+  redis.call('DEL', noted)
+  return 0
+end
 if kept_ms == '' then redis.call('SET', entry, value) else redis.call('SET', entry, value, 'PX', kept_ms) end
 redis.call('HSETNX', strings, string_id, llm_string)
-if redis.call('RPUSH', noted, note) >= {SETTLED_AT_ONCE} then
+if notes >= {SETTLED_AT_ONCE} then
   settle()
   bury(redis.call('ZRANGEBYSCORE', expires, '-inf', created_at, 'LIMIT', 0, {BURIED_BY_A_STORE}))
 end
 return 1
 """)
-"""Store an entry, and note what belongs into the orders. Value and end of life go in by one SET."""
+"""Store an entry, and note what belongs into the orders. Value and end of life go in by one SET.
+
+Does nothing and says 0 where the partition is empty: the name of the namespace may be gone with what it had, so that
+whoever stores the first entry names it again. See `in_empty_partition`."""
 
 SETTLE = Script.of("settle() return 1")
 """Enter what is noted of stores into the orders."""
@@ -214,6 +222,14 @@ return #some
 """)
 """Remove some entries, and with the last one all that lay beside them; how many."""
 
+TIDY = Script.of("""
+settle()
+local left = redis.call('ZCARD', created)
+if left == 0 then redis.call('DEL', used, expires, sizes, hits, total, KEYS[8]) end
+return left
+""")
+"""Remove what lay beside the entries, where none are left; how many are."""
+
 BURY = Script.of("""
 settle()
 local now, most = ARGV[1], ARGV[2]
@@ -225,9 +241,14 @@ return redis.call('ZCARD', created)
 
 Of those that are not over only the first few are looked at, more of them only if these are gone."""
 
-ALL = (STORE, SETTLE, REMOVE, CHANGE, SET_ASIDE, USE, CLEAR, BURY)
+ALL = (STORE, SETTLE, REMOVE, CHANGE, SET_ASIDE, USE, CLEAR, TIDY, BURY)
 
 _BY_SHA = {script.sha: script for script in ALL}
+
+
+def in_empty_partition(store: Sequence[bytes]) -> Sequence[bytes]:
+    """The command of a store that stores in an empty partition too: the namespace has been named for it."""
+    return (*store, b"named")
 
 
 def first_key(command: Sequence[bytes]) -> bytes:

@@ -12,12 +12,12 @@ from redis import asyncio as async_redis
 from redis import exceptions
 from redis.asyncio.cluster import ClusterNode
 
-from cache_backends.errors import CacheUnavailableError
+from cache_backends.errors import CacheUnavailableError, CacheUnreachableError
 from cache_backends.servers.connections import MOST_AT_ONCE, Connections, DroppedError
 from cache_backends.servers.per_loop import PerLoop
 from cache_backends.servers.redis_cluster import ClusterSession, cluster_settings
-from cache_backends.servers.redis_keys import Partition, format_key, namespaces_key
-from cache_backends.servers.redis_scripts import SETTLE, whole
+from cache_backends.servers.redis_keys import Partition, format_key, namespace_number, namespaces_key
+from cache_backends.servers.redis_scripts import SETTLE, in_empty_partition, whole
 from cache_backends.servers.redis_session import (
     DEFAULT_PORT,
     RedisSession,
@@ -28,7 +28,6 @@ from cache_backends.servers.redis_session import (
 from cache_backends.servers.redis_values import FORMAT
 from cache_backends.servers.redis_wire import Command
 from cache_backends.servers.server_cache import ServerStore
-from cache_backends.table_rows import interned_id
 
 if TYPE_CHECKING:
     from cache_backends.servers.redis import RedisCache
@@ -36,7 +35,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 NAMED_FOR_S = 60.0
-"""A namespace is named again after this: somebody may have emptied Redis."""
+"""A namespace is named again after this: a full Redis may have removed the names, by its `maxmemory-policy`."""
+MOST_COMMANDS = 600
+"""Commands in one round trip: 18 namespaces have as many partitions."""
 
 
 class Session(Protocol):
@@ -87,8 +88,7 @@ class RedisStore(ServerStore):
         self._prefix = cache.prefix
         self.is_cluster = cache.address.scheme.endswith("+cluster")
         self._named: dict[str, float] = {}
-        forget_names = self._named.clear  # where it connects anew, the server may be another one, with less in it
-        self._cluster = ClusterSession(self._address, self._settings, self._timeout_s, forget_names)
+        self._cluster = ClusterSession(self._address, self._settings, self._timeout_s, self._know_nothing)
         self._sessions = Connections(self._connect, RedisSession.close, self._timeout_s)
         self._async_clients = PerLoop(self._async_client)
         self._format_is_known = False
@@ -105,7 +105,11 @@ class RedisStore(ServerStore):
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to several commands. Raises `CacheError`."""
-        return self.run(lambda session: session.many(commands)) if commands else []
+        replies: list[Any] = []
+        for start in range(0, len(commands), MOST_COMMANDS):
+            some = commands[start : start + MOST_COMMANDS]
+            replies += self.run(lambda session, some=some: session.many(some))  # type: ignore[misc]
+        return replies
 
     def settle(self, places: Iterable[Partition]) -> None:
         """See that the orders of partitions have all that was stored so far. Raises `CacheError`."""
@@ -124,8 +128,10 @@ class RedisStore(ServerStore):
 
     def put(self, namespace: str, command: Command) -> None:
         """Run the script that stores an entry. Raises `CacheError`."""
-        self.prepare(namespace)
-        self.one(*command)
+        if not self.one(*command):
+            self._put_first(namespace, command)
+        elif not self._is_named(namespace):
+            self._name(namespace)
 
     async def get_async(self, key: bytes) -> bytes | None:
         """`get`, for an event loop."""
@@ -136,16 +142,28 @@ class RedisStore(ServerStore):
 
     async def put_async(self, namespace: str, command: Command) -> None:
         """`put`, for an event loop."""
-        if not (self._format_is_known and self._is_named(namespace)):
-            await asyncio.to_thread(self.prepare, namespace)
-        await self.one_async(*command)
+        if not self._format_is_known:
+            await asyncio.to_thread(self._need_format)
+        if not await self.one_async(*command):
+            await asyncio.to_thread(self._put_first, namespace, command)
+        elif not self._is_named(namespace):
+            await asyncio.to_thread(self._name, namespace)
 
-    def prepare(self, namespace: str) -> None:
-        """See that the format is known, and that the name of the namespace can be found. Raises `CacheError`."""
-        if not self._is_named(namespace):
-            number = f"{interned_id(namespace):016x}".encode()
-            self.one(b"HSET", namespaces_key(self._prefix), number, namespace.encode())
-            self._named[namespace] = time.monotonic()
+    def _put_first(self, namespace: str, command: Command) -> None:
+        """Store the first entry of a partition; see `redis_names` for why it is named before and after."""
+        name = self._naming(namespace)
+        known = (b"SET", format_key(self._prefix), b"%d" % FORMAT, b"NX")  # somebody may have emptied Redis
+        self.many([name, in_empty_partition(command), name, known])
+        if self.is_cluster:
+            self.one(*name)  # the node that keeps it was asked first, for both
+        self._named[namespace] = time.monotonic()
+
+    def _name(self, namespace: str) -> None:
+        self.one(*self._naming(namespace))
+        self._named[namespace] = time.monotonic()
+
+    def _naming(self, namespace: str) -> Command:
+        return (b"HSET", namespaces_key(self._prefix), namespace_number(namespace).encode(), namespace.encode())
 
     async def one_async(self, *command: bytes) -> Any:
         """`one`, for an event loop."""
@@ -161,8 +179,12 @@ class RedisStore(ServerStore):
         key = format_key(self._prefix)
         version = self.ask(lambda: self._run(lambda session: session.one(b"GET", key)))
         if version is None:
-            with contextlib.suppress(CacheUnavailableError):  # full, or a replica: reading may go on
+            try:
                 self.ask(lambda: self._run(lambda session: session.one(b"SET", key, b"%d" % FORMAT, b"NX")))
+            except CacheUnreachableError:
+                raise
+            except CacheUnavailableError:
+                pass  # full, or a replica: reading may go on
         elif version != b"%d" % FORMAT:
             other = version[:20].decode("ascii", "replace")
             raise CacheUnavailableError(
@@ -183,8 +205,13 @@ class RedisStore(ServerStore):
     def _connect(self) -> RedisSession:
         (place,) = self._address.hosts
         session = connect(self._address, place, self._settings, self._timeout_s)
-        self._named.clear()
+        self._know_nothing()
         return session
+
+    def _know_nothing(self) -> None:
+        """Where it connects anew, the server may be another one, with less in it, or of another version."""
+        self._named.clear()
+        self._format_is_known = False
 
     def _run(self, operation: Callable[[Session], Result]) -> Result:
         if not self.is_cluster:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError
 from cache_backends.servers.redis_keys import (
     Partition,
-    namespaces_key,
+    namespace_number,
     numbered_partitions,
     partition_number,
     partitions,
 )
+from cache_backends.servers.redis_names import drop_names, named
 from cache_backends.servers.redis_scripts import CLEAR, REMOVE, USE
 from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
@@ -41,14 +42,15 @@ def write_uses(store: RedisStore, prefix: str) -> None:
             raise
 
 
-def clear(store: RedisStore, places: Sequence[Partition]) -> None:
-    """Remove all entries of a namespace. Raises `CacheError`."""
-    left = list(places)
+def clear(store: RedisStore, prefix: str, namespace: str) -> None:
+    """Remove all entries of a namespace, and its name. Raises `CacheError`."""
+    left = list(partitions(prefix, namespace))
     while left:
         counts = store.many(
             [CLEAR.call((*place.about, place.strings, place.damaged), b"%d" % CLEARED_AT_ONCE) for place in left]
         )
         left = [place for place, count in zip(left, counts, strict=True) if count == CLEARED_AT_ONCE]
+    drop_names(store, prefix, {namespace_number(namespace): namespace.encode()})
 
 
 def purge(store: RedisStore, places: Sequence[Partition], now: float) -> int:
@@ -90,14 +92,8 @@ class _Candidate(NamedTuple):
 
 def evict(store: RedisStore, prefix: str) -> int:
     """Remove the least recently used entries until both limits are kept; how many. Raises `CacheError`."""
-    places = [
-        place
-        for key in store.one(b"HKEYS", namespaces_key(prefix))
-        for place in numbered_partitions(prefix, key.decode())
-    ]
-    store.settle(places)
+    places, entries = _with_entries(store, prefix)
     limits = store.limits
-    entries = sum(store.many([(b"ZCARD", place.created) for place in places]))
     size_bytes = sum(int(total or 0) for total in store.many([(b"GET", place.total) for place in places]))
     pinned = [0] * len(places)
     evicted = 0
@@ -119,6 +115,19 @@ def evict(store: RedisStore, prefix: str) -> int:
             entries, size_bytes = entries - 1, size_bytes - int(size or 0)
         evicted += sum(store.many(commands))
     return evicted
+
+
+def _with_entries(store: RedisStore, prefix: str) -> tuple[list[Partition], int]:
+    """The partitions of all namespaces that have entries, and how many these are; the names of others are dropped."""
+    names = named(store, prefix)
+    of_each = {number: numbered_partitions(prefix, number) for number in names}
+    places = [place for own in of_each.values() for place in own]
+    store.settle(places)
+    counts = dict(zip(places, store.many([(b"ZCARD", place.created) for place in places]), strict=True))
+    empty = {number for number, own in of_each.items() if not any(counts[place] for place in own)}
+    drop_names(store, prefix, {number: names[number] for number in empty})
+    kept = [place for number, own in of_each.items() if number not in empty for place in own]
+    return kept, sum(counts.values())
 
 
 def _least_recently_used(store: RedisStore, places: Sequence[Partition], pinned: Sequence[int]) -> list[_Candidate]:
