@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from redis import Connection, SSLConnection, exceptions
@@ -46,8 +48,9 @@ class RedisSession:
         self._timeout_s = timeout_s
 
     def one(self, *command: bytes) -> Any:
-        """The reply to a command. Raises `CacheError`."""
+        """The reply to a command, within the timeout. Raises `CacheError`."""
         try:
+            self._replies.until = monotonic() + self._timeout_s
             self._socket.sendall(packed(command))
             return self._replies.next()
         except (exceptions.RedisError, OSError) as error:
@@ -56,9 +59,11 @@ class RedisSession:
     def many(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to several commands, in one round trip. Raises `CacheError` if one fails.
 
-        What is no string has no value here, as for MGET: who reads many entries passes over one that is damaged so.
+        Each piece must come within the timeout, and not all of them: who browses by a slow link waits for a page. What
+        is no string has no value here, as for MGET: who reads many entries passes over one that is damaged so.
         """
         try:
+            self._replies.until = math.inf
             self._socket.sendall(b"".join(map(packed, commands)))
             return [self._next_value(command[0]) for command in commands]
         except (exceptions.RedisError, OSError) as error:

@@ -122,3 +122,57 @@ def test_a_real_socket_is_read() -> None:
         sender.start()
         assert Replies(ours).next() == [value, 1]
         sender.join()
+
+
+class SlowPieces(Pieces):
+    """Pieces that take a quarter of a second each, by a clock of their own."""
+
+    def __init__(self, data: bytes, lengths: Sequence[int]) -> None:
+        super().__init__(data, lengths)
+        self.now = 1_000.0
+        self.timeout_s = 1.0
+        self.waited: list[float] = []
+
+    def recv(self, most: int) -> bytes:
+        """Some of what is left, later."""
+        self.now += 0.25
+        self.waited.append(self.timeout_s)
+        return super().recv(most)
+
+    def gettimeout(self) -> float:
+        """As a socket's."""
+        return self.timeout_s
+
+    def settimeout(self, timeout_s: float) -> None:
+        """As a socket's."""
+        self.timeout_s = timeout_s
+
+
+def slow_replies(data: bytes, *lengths: int) -> tuple[Replies, SlowPieces]:
+    """A reader of what comes in such pieces, and the pieces."""
+    pieces: Any = SlowPieces(data, lengths)
+    return Replies(pieces, lambda: pieces.now), pieces
+
+
+@pytest.mark.parametrize("reply", [b"x" * 39, [b"x"] * 6, list(range(9)), int("1" * 30)])
+def test_a_reply_in_many_pieces_is_waited_for_no_longer_than_one_in_one(reply: Any) -> None:
+    reader, pieces = slow_replies(sent(reply), 4)
+    reader.until = pieces.now + 1.0
+    with pytest.raises(TimeoutError):
+        reader.next()
+    assert pieces.waited == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_a_reply_in_few_pieces_is_read_and_the_next_one_has_all_its_time() -> None:
+    reader, pieces = slow_replies(sent(b"x" * 39) + sent(b"y" * 39), 23)
+    for value in (b"x" * 39, b"y" * 39):
+        reader.until = pieces.now + 1.0
+        assert reader.next() == value
+    assert pieces.waited == [1.0, 0.75, 1.0, 0.75]
+    assert pieces.timeout_s == 1.0
+
+
+def test_a_reply_without_an_end_of_its_time_is_waited_for_as_long_as_pieces_come() -> None:
+    reader, pieces = slow_replies(sent([b"x" * 39]), 4)
+    assert reader.next() == [b"x" * 39]
+    assert set(pieces.waited) == {1.0}
