@@ -237,9 +237,13 @@ def main(source: BinaryIO, target: BinaryIO) -> None:
         target.flush()
 
 
-def _end_with(source: BinaryIO) -> None:
-    """Wait until nobody holds the other end, and end: in a pipe whose writer was killed nothing else tells."""
-    source.read()
+def _end_with(pipe: int) -> None:
+    """Wait until nobody holds the other end, and end: in a pipe whose writer was killed nothing else tells.
+
+    By the system's own call: a thread in the middle of a buffered read would not let the process end.
+    """
+    while os.read(pipe, 1):
+        pass
     os._exit(1)
 
 
@@ -254,5 +258,5 @@ def _is_found(result: object) -> str | None:
 
 if __name__ == "__main__":
     task = io.BytesIO(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
     main(task, sys.stdout.buffer)

@@ -28,6 +28,8 @@ class Comparing:
 
     run_id: str | None = None
     mistake: str | None = None
+    refused: CompareRequest | None = None
+    """What the mistake is about, if it is one of what was chosen."""
     run: Run | None = None
     """The newest one read, so that a page that is shown again need not read it again."""
 
@@ -104,12 +106,21 @@ def begin() -> None:
         state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
     else:
         open_run(job.id)
+        return
+    state.refused = asked
+
+
+def forget_mended_mistake() -> None:
+    """What was wrong with a request is not told any more once something else is chosen."""
+    state = comparing()
+    if state.refused is not None and state.refused != request():
+        state.mistake = state.refused = None
 
 
 def open_run(run_id: str | None) -> None:
     """Show this run, and put it into the link; None: show none."""
     state = comparing()
-    state.run_id, state.mistake, state.run = run_id, None, None
+    state.run_id, state.mistake, state.refused, state.run = run_id, None, None, None
     if run_id is None:
         st.query_params.pop(LINK, None)
     else:

@@ -26,15 +26,13 @@ HEADING_LENGTH = 100
 def show_comparison() -> None:
     """The run that is shown now, in whatever state it is."""
     state = compare_state.comparing()
+    compare_state.forget_mended_mistake()
     shown = compare_state.current()
     if state.mistake is not None:
         st.error(shown_in_line(state.mistake), icon=":material/error:")
-        has_mistake, state.mistake = True, None  # it is told once
-    else:
-        has_mistake = False
     with st.container(key="compare_result"):
         if shown is None:
-            if not has_mistake:
+            if state.mistake is None:
                 st.info(
                     _(
                         "Nothing is compared yet. Compare puts one prompt to every chosen strategy, cold and warm, "

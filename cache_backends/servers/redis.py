@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -46,7 +47,6 @@ class RedisCache(ServerCache):
         "ssl_cert_reqs",
         "client_name",
     )
-    default_port = 6379
     _store: RedisStore
 
     @property
@@ -85,9 +85,10 @@ class RedisCache(ServerCache):
         return None if value is None else found(digest, value)
 
     def _write(self, entry: StoredEntry) -> None:
+        give_up_at = time.monotonic() + self.timeout_s
         self._store.put(self.namespace, self._store_command(entry))
         if self._upkeep_is_due(entry):
-            self._keep_up()
+            self._keep_up(give_up_at)
 
     async def _awrite(self, entry: StoredEntry) -> None:
         await self._store.put_async(self.namespace, self._store_command(entry))
@@ -197,7 +198,7 @@ class RedisCache(ServerCache):
 
     def _close(self) -> None:
         if not self._store.closed:
-            self._try_to_write_uses()
+            self._write_last_uses()
             self._store.close()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +12,25 @@ from typing import Any
 import apsw
 import orjson
 import pytest
+from langchain_core.outputs import Generation
 
 from cache_backends import CacheBackend, CacheError
 from lab import compare as compare_module
 from lab.compare import (
+    LEFT_AFTER_S,
     MOST,
+    MOST_AT_ONCE,
     Begun,
     CompareJob,
     CompareRequestError,
+    SummingUp,
     Timing,
     Waiting,
     running,
     start_comparison,
 )
 from lab.comparison import BLOCK, STORES_SHARE, CompareRequest, Run
+from lab.jobs import TooManyJobsError
 from lab.laboratory import Laboratory, PromptError, Request
 from lab.race import Race, Raced
 from lab.settings import Settings, StrategySettings
@@ -191,7 +197,13 @@ def test_the_result_is_kept_under_the_jobs_id_as_it_was_shown(whole: Whole) -> N
     assert run.id == job.id
     assert laboratory.runs.get(job.id) == run
     assert [kept.id for kept in laboratory.runs.newest("shared", 10)] == [job.id]
-    assert running(laboratory, job.id) is job
+
+
+def test_a_run_that_is_kept_is_removed_when_it_is_removed(laboratory: Laboratory, here: list[Task]) -> None:
+    run = compared(laboratory, request_of("memory"))
+    assert laboratory.runs.remove(run.id)
+    assert running(laboratory, run.id) is None
+    assert laboratory.runs.get(run.id) is None
 
 
 def test_no_entry_is_left_in_any_store(whole: Whole) -> None:
@@ -207,10 +219,46 @@ def test_a_visitors_key_is_in_no_result_and_in_no_file(whole: Whole) -> None:
 def test_progress_goes_from_the_strategies_over_the_race_to_the_rounds(whole: Whole) -> None:
     progress = whole[1].progress
     of = ROUNDS + ROUNDS // STORES_SHARE
-    assert progress[0] == Begun((NO_CACHE, *CACHES))
+    assert progress[0] == Begun((NO_CACHE, *CACHES), "shared")
     raced = [(step.act, step.strategy) for step in progress if isinstance(step, Raced)]
     assert raced == [("cold", name) for name in (NO_CACHE, *CACHES)] + [("warm", name) for name in CACHES]
-    assert progress[1 + len(raced) :] == [Timing(done, of) for done in range(of + 1)]
+    assert progress[1 + len(raced) :] == [*(Timing(done, of) for done in range(of + 1)), SummingUp()]
+
+
+def test_what_a_killed_process_left_in_the_stores_is_removed_by_the_next_comparison_after_a_while(
+    laboratory: Laboratory, here: list[Task]
+) -> None:
+    for age_s, namespace in ((LEFT_AFTER_S + 60, "compare-old:simulated"), (60, "compare-new:simulated")):
+        laboratory.runs.note_namespace(namespace, time.time() - age_s)
+        for name in ("memory", "sqlite", "json"):
+            cache = laboratory.strategies.get(name, namespace).cache
+            assert cache is not None
+            cache.update("q", "model", [Generation(text="left")])
+    compared(laboratory, request_of("memory"))
+    for name in ("memory", "sqlite", "json"):
+        cache = laboratory.strategies.get(name, "x").cache
+        assert isinstance(cache, CacheBackend)
+        assert cache.namespaces() == ["compare-new:simulated"]
+    assert laboratory.runs.left_namespaces(time.time()) == ["compare-new:simulated"]
+
+
+def test_a_large_answer_is_not_stored_over_and_over_to_be_timed(
+    laboratory: Laboratory, here: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_module, "MOST_STORED_BYTES", 1_000)
+    compared(laboratory, request_of("memory"))
+    assert [task.store_rounds for task in here] == [0]
+
+
+def test_more_comparisons_than_can_wait_are_refused_so_that_questions_go_on(laboratory: Laboratory) -> None:
+    with turn_held(laboratory):
+        jobs = [start_comparison(laboratory, request_of("memory")) for _ in range(MOST_AT_ONCE - 1)]
+        until(lambda: laboratory.turns.taken == MOST_AT_ONCE)
+        with pytest.raises(TooManyJobsError, match="waiting already"):
+            start_comparison(laboratory, request_of("memory"))
+        for job in jobs:
+            job.stop()
+            assert job.wait(LONG_S)
 
 
 # What others have stored

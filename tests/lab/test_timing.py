@@ -396,6 +396,21 @@ def test_whoever_wants_no_more_ends_the_process(tmp_path: Path, started: Started
     assert started.processes[0].returncode == -signal.SIGKILL
 
 
+def test_the_process_ends_with_the_one_that_asked_it(tmp_path: Path) -> None:
+    """As after `kill -9`: nobody holds the other end of its standard input any more."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab.timing"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=timing_process.ROOT
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(orjson.dumps(task_of(quick_settings(tmp_path), rounds=1_000_000)) + b"\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    process.stdin.close()
+    process.stdout.read()
+    assert process.wait() == 1
+
+
 def test_a_process_that_dies_is_told_of_with_its_last_words(
     tmp_path: Path, started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -426,7 +441,7 @@ def test_a_process_that_dies_before_it_listens_is_told_of_too(
 
 def test_a_line_that_was_cut_off_is_left_out_and_those_before_it_are_kept(tmp_path: Path, started: Started) -> None:
     whole, cut = orjson.dumps(RoundsDone(done=1, of=2)).decode(), '{"kind":"rou'
-    started.code = f"import sys; sys.stdin.read(); print({whole!r}); print({cut!r}, end=''); sys.exit(1)"
+    started.code = f"import sys; sys.stdin.readline(); print({whole!r}); print({cut!r}, end=''); sys.exit(1)"
     coming = timed(task_of(quick_settings(tmp_path)), never)
     assert next(coming) == RoundsDone(done=1, of=2)
     with pytest.raises(TimingFailedError, match="It ended with 1"):

@@ -142,6 +142,7 @@ def test_a_refused_comparison_says_why(visit: Visit) -> None:
     assert "The prompt is empty." in visitor.text
     visitor.choose(compare_prompt="x" * 100_001).click("compare_run")
     assert "The prompt has 100,001 characters, and at most 100,000 are allowed." in visitor.text
+    assert "characters, and at most" not in visitor.choose(compare_prompt="Who was Carl Sagan?").text
 
 
 def test_one_comparison_too_many_is_not_begun(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
