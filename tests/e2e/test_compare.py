@@ -38,6 +38,17 @@ def numbers(page: Page) -> list[str]:
     return [text.strip() for text in (*cells, *figures)]
 
 
+def quantities(page: Page) -> set[str]:
+    """Every time, ratio and amount of money or bytes in the result: table, cards, sentences, worth."""
+    text = plain(by_key(page, "compare_result").inner_text())
+    return set(re.findall(r"\d[\d.,]*(?: (?:µs|ms|s|min|h|days|B|kB|MB)\b|×)|US\$ \d[\d.,]*\d", text))
+
+
+def plain(text: str) -> str:
+    """With ordinary spaces only."""
+    return text.replace("\u00a0", " ")
+
+
 def download(page: Page, key: str, folder: Path) -> Path:
     """Press a download button; the file it gave."""
     with page.expect_download() as waiting:
@@ -92,12 +103,13 @@ def test_the_whole_story_of_a_comparison(app_server: StartServer, new_context: N
     path = download(page, "compare_report", tmp_path)
     offline = new_context(offline=True).new_page()
     offline.goto(path.as_uri())
-    text = offline.locator("body").inner_text().replace("\u00a0", " ")
+    text = plain(offline.locator("body").inner_text())
     for what in ("A hit, inside the cache", "A hit, the whole call", "A store, inside the cache"):
         by_key(page, "compare_what").get_by_text(what, exact=True).click()
         wait_for_idle(page)
-        for number in numbers(page):
-            assert number.replace("\u00a0", " ") in text, (what, number)
+        assert [number for number in numbers(page) if plain(number) not in text] == [], what
+        assert len(quantities(page)) > 60
+        assert [quantity for quantity in quantities(page) if quantity not in text] == [], what
     assert offline.locator("svg").count() == 4
     assert errors_of(offline) == []
     assert requests_outside(page, server.url) == []

@@ -122,7 +122,8 @@ def test_a_cold_deep_link_shows_the_page_with_the_whole_navigation(app_server: S
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Guide")
     links = page.get_by_test_id("stSidebarNavLink")
-    assert [link.get_attribute("href") for link in links.all()] == [f"{server.url}/", f"{server.url}/guide"]
+    paths = ("/", "/compare", "/guide")
+    assert [link.get_attribute("href") for link in links.all()] == [f"{server.url}{path}" for path in paths]
     assert errors_of(page) == []
     assert requests_outside(page, server.url) == []
     assert server.outside_connections() == []
