@@ -13,6 +13,6 @@ def description() -> str:
     versions = machine.versions | {"diskcache": version("diskcache")}
     packages = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
-        f"{machine.system} on {machine.processor}, {machine.cores} cores; Python {machine.python}, {packages}. Absolute "
-        "times wander with the machine's load; compare the figures of one table.\n"
+        f"{machine.system} on {machine.processor}, {machine.cores} cores; Python {machine.python}, {packages}. "
+        "Absolute times wander with the machine's load; compare the figures of one table.\n"
     )

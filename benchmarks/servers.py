@@ -14,7 +14,7 @@ from benchmarks import payload
 from benchmarks.floors import digest, dump
 from benchmarks.raw_servers import Raw
 from benchmarks.rounds import Operation, Times, interleaved
-from benchmarks.served import DURABILITY, Running, running
+from benchmarks.served import DURABILITY, SERVED, Running, running
 from benchmarks.tables import Goal, Table, goals_table
 
 ENTRIES = 1_000
@@ -23,66 +23,69 @@ OURS, RAW, THEIRS, ASYNC = "ours", "raw", "LangChain", "ours, async"
 HIT_GOAL, STORE_GOAL = 1.35, 1.5
 METHOD = (
     f"Medians of {ROUNDS * BLOCK:,} hits and {STORE_ROUNDS * BLOCK:,} stores of each, on open connections, in rounds "
-    f"of {BLOCK} in an order drawn anew for each round; {ENTRIES:,} entries, {payload.DESCRIPTION}. {DURABILITY} Raw "
-    "is one read of a value by its key, or one write of key and value, by the same driver, and nothing else: no key to "
-    "hash, no JSON, no objects. Async: awaited one after the other on one event loop, by itself."
+    f"of {BLOCK} in an order drawn anew for each round, one server after the other; {ENTRIES:,} entries, "
+    f"{payload.DESCRIPTION}. {DURABILITY} Raw is one read of a value by its key, or one write of key and value, by the "
+    "same driver, and nothing else: no key to hash, no JSON, no objects. Async: awaited one after the other on one "
+    "event loop, by itself."
 )
 
-Contenders = Mapping[tuple[str, str], Callable[[int], Operation]]
+Contenders = dict[str, Callable[[int], Operation]]
 
 
 def measure() -> list[Table]:
-    """One table of times and one of the goals."""
-    with running() as (servers, missing):
-        reads: dict[tuple[str, str], Callable[[int], Operation]] = {}
-        writes: dict[tuple[str, str], Callable[[int], Operation]] = {}
-        closing = []
-        for server in servers:
-            cache = server.cache()
-            closing.append(cache)
-            raw = server.kind.raw(server.url)
-            caches: dict[str, BaseCache] = {OURS: cache}
-            if server.kind.theirs is not None:
-                caches[THEIRS] = server.kind.theirs(server.url)
-            _fill(raw, list(caches.values()))
-            chosen = random.Random(0)
-            reads[server.name, RAW] = partial(_raw_read, raw, chosen)
-            writes[server.name, RAW] = partial(_raw_write, raw)
-            for who, each in caches.items():
-                reads[server.name, who] = partial(_lookup, each, chosen)
-                writes[server.name, who] = partial(_store, each)
-        hits = _interleaved(reads, ROUNDS)
-        stores = _interleaved(writes, STORE_ROUNDS)
-        for server, cache in zip(servers, closing, strict=True):
-            hits[server.name, ASYNC], stores[server.name, ASYNC] = asyncio.run(_awaited(cache))
-            cache.close()
+    """One table of times and one of the goals; each server by itself, as a program has it."""
+    hits: dict[tuple[str, str], Times] = {}
+    stores: dict[tuple[str, str], Times] = {}
+    names, missing = [], []
+    for kind in SERVED:
+        with running(kind.name) as (servers, reason):
+            missing.append(reason)
+            for server in servers:
+                names.append(server.name)
+                _measure(server, hits, stores)
+    left_out = " ".join(filter(None, missing))
     return [
         Table(
             "Caches on servers side by side",
-            f"{METHOD} {missing}".strip(),
+            f"{METHOD} {left_out}".strip(),
             ("server", "who", "hit µs", "store µs"),
             [
                 (name, who, f"{hits[name, who].median_s * 1e6:.0f}", f"{stores[name, who].median_s * 1e6:.0f}")
-                for name in (server.name for server in servers)
+                for name in names
                 for who in (OURS, RAW, THEIRS, ASYNC)
                 if (name, who) in hits
             ],
         ),
-        goals_table("Goals of the caches on servers", METHOD, _goals(servers, hits, stores)),
+        goals_table("Goals of the caches on servers", METHOD, _goals(names, hits, stores)),
     ]
 
 
-def _interleaved(contenders: Contenders, rounds: int) -> dict[tuple[str, str], Times]:
-    """`interleaved`, by server and who."""
-    times = interleaved({"\n".join(key): make for key, make in contenders.items()}, rounds=rounds, block=BLOCK)
-    return {key: times["\n".join(key)] for key in contenders}
+def _measure(server: Running, hits: dict[tuple[str, str], Times], stores: dict[tuple[str, str], Times]) -> None:
+    """Ours, the raw driver and LangChain's, in turn."""
+    raw = server.kind.raw(server.url)
+    with server.cache() as cache:
+        caches: dict[str, BaseCache] = {OURS: cache}
+        if server.kind.theirs is not None:
+            caches[THEIRS] = server.kind.theirs(server.url)
+        _fill(raw, list(caches.values()))
+        chosen = random.Random(0)
+        reads: Contenders = {RAW: partial(_raw_read, raw, chosen)} | {
+            who: partial(_lookup, each, chosen) for who, each in caches.items()
+        }
+        writes: Contenders = {RAW: partial(_raw_write, raw)} | {
+            who: partial(_store, each) for who, each in caches.items()
+        }
+        for contenders, rounds, times in ((reads, ROUNDS, hits), (writes, STORE_ROUNDS, stores)):
+            for who, found in interleaved(contenders, rounds=rounds, block=BLOCK).items():
+                times[server.name, who] = found
+        hits[server.name, ASYNC], stores[server.name, ASYNC] = asyncio.run(_awaited(cache))
 
 
 def _goals(
-    servers: list[Running], hits: Mapping[tuple[str, str], Times], stores: Mapping[tuple[str, str], Times]
+    names: list[str], hits: Mapping[tuple[str, str], Times], stores: Mapping[tuple[str, str], Times]
 ) -> list[Goal]:
     goals = []
-    for name in (server.name for server in servers):
+    for name in names:
         goals.append(Goal.at_most(f"{name}: hit / raw read", HIT_GOAL, _ratio(hits, name, OURS, RAW)))
         goals.append(Goal.at_most(f"{name}: store / raw write", STORE_GOAL, _ratio(stores, name, OURS, RAW)))
         if (name, THEIRS) in hits:

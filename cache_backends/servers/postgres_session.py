@@ -37,7 +37,11 @@ ANY_TEXT = ("UTF8", "SQL_ASCII")
 """Encodings of databases that keep every text."""
 LOOKUP = b"llm_cache_lookup"
 """The name of the prepared statement that reads an entry."""
-_INT8, _BYTEA = 20, 17
+STORE = b"llm_cache_store"
+"""That of the one that stores one."""
+MOST_STORED_BYTES = 100_000
+"""Of a row that is sent at once; of a larger one, the rest is sent as the server reads, which is left to cursors."""
+INT8, BYTEA, TEXT, FLOAT8 = 20, 17, 25, 701
 """Numbers of PostgreSQL's types; see `pg_type.dat` in its source."""
 _BIGINT, _DOUBLE = struct.Struct(">q"), struct.Struct(">d")
 SCHEMA_LOCK = 0x4C4C4D43  # "LLMC"
@@ -55,6 +59,7 @@ class PostgresSession:
         self._answer = select.poll()
         self._answer.register(self._pgconn.socket, select.POLLIN)
         self._looks_up = ""
+        self._stores = ""
 
     def lookup(self, statement: str, namespace: int, digest: bytes) -> tuple[Any, ...] | None:
         """The first row of a statement that gives a value and three times, by the driver's layer beneath cursors.
@@ -64,7 +69,7 @@ class PostgresSession:
         try:
             if self._looks_up != statement:
                 sql = statement.replace("%s", "$1", 1).replace("%s", "$2", 1).encode()
-                self._pgconn.send_prepare(LOOKUP, sql, [_INT8, _BYTEA])
+                self._pgconn.send_prepare(LOOKUP, sql, [INT8, BYTEA])
                 if self._result().status != pq.ExecStatus.COMMAND_OK:
                     return next(iter(self.select(statement, (namespace, digest))), None)
                 self._looks_up = statement
@@ -84,6 +89,27 @@ class PostgresSession:
             None if ends is None else _DOUBLE.unpack(ends)[0],
             None if took is None else _DOUBLE.unpack(took)[0],
         )
+
+    def store(self, statement: str, row: Values, types: Sequence[int]) -> None:
+        """Run a statement that stores a row of numbers, bytes and text, by the same layer. Raises `CacheError`."""
+        packed = [_packed(value) for value in row]
+        if sum(len(value) for value in packed if value is not None) > MOST_STORED_BYTES:
+            self.change(statement, row)
+            return
+        try:
+            if self._stores != statement:
+                sql = _numbered(statement, len(row))
+                self._pgconn.send_prepare(STORE, sql, types)
+                if self._result().status != pq.ExecStatus.COMMAND_OK:
+                    self.change(statement, row)
+                    return
+                self._stores = statement
+            self._pgconn.send_query_prepared(STORE, packed, [1] * len(row), result_format=1)
+            result = self._result()
+        except (psycopg.Error, TimeoutError) as error:
+            raise failure(self._address, error, self.connection.timeout_s) from error
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            self.change(statement, row)  # which says why, or succeeds where the table was made meanwhile
 
     def _result(self) -> Any:
         """What the server answers to what was sent last. Raises psycopg's errors and `TimeoutError`."""
@@ -164,6 +190,22 @@ class PostgresSession:
         self.connection.execute("; ".join(("begin", limit, *settings)))
         yield
         self._cursor.execute("commit")
+
+
+def _packed(value: Any) -> bytes | None:
+    """A value in PostgreSQL's binary format."""
+    if isinstance(value, bytes) or value is None:
+        return value
+    if isinstance(value, int):
+        return _BIGINT.pack(value)
+    return value.encode() if isinstance(value, str) else _DOUBLE.pack(value)
+
+
+def _numbered(statement: str, values: int) -> bytes:
+    """The statement with `$1`, `$2` … for its values."""
+    for number in range(1, values + 1):
+        statement = statement.replace("%s", f"${number}", 1)
+    return statement.encode()
 
 
 class AsyncSession:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cache_backends import CacheUnavailableError, CacheUnreachableError, PostgresCache, open_cache
+from cache_backends.servers import postgres_session
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.postgres_session import PostgresSession, _until
 from tests.cache_backends.answers import LLM, chat, found, key_of, store, texts, whole
@@ -226,3 +227,20 @@ def test_a_list_passes_over_an_entry_whose_time_is_none(
     stats = cache.stats()
     assert {type(stats.oldest), type(stats.newest)} <= {float, type(None)}
     assert not {str(stats.oldest), str(stats.newest)} & {"nan", "inf", "-inf"}
+
+
+def test_rows_are_stored_equal_by_the_fast_way_and_by_a_cursor(
+    open_postgres: OpenPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs that are none, texts in many bytes, no prompt, and an answer that is too large for the fast way."""
+    answers = {"plain": "answer", "": "for nothing", "odd \0 数": "\x01 \u202e", "long": "ação 数 🗝\0" * 30_000}
+    cache = open_postgres()
+    for prompt, text in answers.items():
+        store(cache, prompt, text)
+        assert found(cache, prompt) == [text]
+    entries = [whole(cache, prompt) for prompt in answers]
+    monkeypatch.setattr(postgres_session, "MOST_STORED_BYTES", 0)
+    for entry in entries:
+        cache.delete(entry.key)
+        cache.restore(entry)
+        assert cache.get(entry.key) == entry
