@@ -45,6 +45,8 @@ BACKENDS = (
     Backend("postgresql", lambda folder: available(shared_postgres).url(prefix=own_prefix(folder)), is_server=True),
     Backend("mariadb", lambda folder: available(shared_mariadb).url(prefix=own_prefix(folder)), is_server=True),
 )
+PATIENT_S = 10
+"""The timeout of servers in tests: a busy machine is no fault of the cache."""
 PERSISTENT = tuple(backend for backend in BACKENDS if backend.persistent)
 EMBEDDED = tuple(backend for backend in BACKENDS if not backend.is_server)
 SERVERS = tuple(backend for backend in BACKENDS if backend.is_server)

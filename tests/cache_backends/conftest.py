@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cache_backends import CacheBackend, JSONFileCache, SQLiteCache, open_cache
-from tests.cache_backends.backends import BACKENDS, Backend, FakeClock
+from tests.cache_backends.backends import BACKENDS, PATIENT_S, Backend, FakeClock
 from tests.cache_backends.json_outside import OpenJSON
 from tests.cache_backends.sqlite_outside import OpenSQLite
 
@@ -33,7 +33,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def open_again(backend: Backend, tmp_path: Path, clock: FakeClock) -> Iterator[OpenAgain]:
     """Opens the test's one store, as often as asked and with any options; a memory store is a new one each time."""
     url = backend.url(tmp_path)
-    patience = {"timeout": 10} if backend.is_server else {}  # a busy machine is no fault of the cache
+    patience = {"timeout": PATIENT_S} if backend.is_server else {}
     opened: list[CacheBackend] = []
 
     def open_it(**options: Any) -> CacheBackend:

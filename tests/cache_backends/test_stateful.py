@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cache_backends import CacheBackend, CacheEntry, open_cache
 from tests.cache_backends.answers import found, key_of, look, store
-from tests.cache_backends.backends import BACKENDS, Backend, FakeClock
+from tests.cache_backends.backends import BACKENDS, PATIENT_S, Backend, FakeClock
 
 namespaces = st.sampled_from(["ours", "theirs"])
 prompts = st.sampled_from(["Sagan?", "Armstrong?", "Tyson?", "\0", "🪐"])
@@ -54,7 +54,8 @@ class CacheAgainstDict(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """Open the store, which may hold entries already."""
-        self.cache = open_cache(self.backend.url(self.folder), clock=self.clock, strict=True)
+        patience = {"timeout": PATIENT_S} if self.backend.is_server else {}
+        self.cache = open_cache(self.backend.url(self.folder), clock=self.clock, strict=True, **patience)
 
     @rule(namespace=namespaces, prompt=prompts, texts=answers, ttl=times_to_live)
     def store(self, namespace: str, prompt: str, texts: list[str], ttl: float | None) -> None:
