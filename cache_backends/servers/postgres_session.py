@@ -68,8 +68,7 @@ class PostgresSession:
         """
         try:
             if self._looks_up != statement:
-                sql = statement.replace("%s", "$1", 1).replace("%s", "$2", 1).encode()
-                self._pgconn.send_prepare(LOOKUP, sql, [INT8, BYTEA])
+                self._pgconn.send_prepare(LOOKUP, _numbered(statement, 2), [INT8, BYTEA])
                 if self._result().status != pq.ExecStatus.COMMAND_OK:
                     return next(iter(self.select(statement, (namespace, digest))), None)
                 self._looks_up = statement
@@ -98,8 +97,7 @@ class PostgresSession:
             return
         try:
             if self._stores != statement:
-                sql = _numbered(statement, len(row))
-                self._pgconn.send_prepare(STORE, sql, types)
+                self._pgconn.send_prepare(STORE, _numbered(statement, len(row)), types)
                 if self._result().status != pq.ExecStatus.COMMAND_OK:
                     self.change(statement, row)
                     return

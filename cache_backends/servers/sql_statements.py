@@ -56,9 +56,9 @@ class Dialect:
     """Those of `entries`: `COLUMNS`, and more after them if it needs any."""
     many: str = ""
     """What follows the name of `entries` where very many rows are looked at: by which index."""
-    searched: str | None = None
+    searched: str = ""
     """The same where words are looked for, if it is another index. A search reads that once, and counts what matches
-    while it does; without it, a page of few does not wait for the number of all."""
+    while it does."""
     by_key: str = ""
     """What follows the name of `entries` where rows are changed or removed that are named by their keys."""
     remove: str = "delete from {entries}"
@@ -104,9 +104,7 @@ class Statements:
             f"{update} set hits = least(hits, {MOST_HITS}) + %s, last_used_at = greatest(last_used_at, %s) {one}"
         )
         self._count = f"select count(*) from {many}"
-        self._count_found = (
-            self._count if dialect.searched is None else f"select count(*) from {entries} {dialect.searched}"
-        )
+        self._count_found = f"select count(*) from {entries} {dialect.searched}"
         self.measure = f"select count(*), coalesce(sum(size_bytes), 0) from {many}"
         self.least_recently_used = (
             f"select namespace, digest, last_used_at, size_bytes from {many} where pinned = 0 "
@@ -146,7 +144,6 @@ class Statements:
             f"count(*) over () as total from {entries} {dialect.searched} where {{matching}}) as matching "
             f"where true{{after}} {{order}} limit %s) as found {shown}"
         )
-        self._searches_once = dialect.searched is not None
         self._has_word = dialect.has_word.format(p=prefix)
         self._word = dialect.word
 
@@ -190,7 +187,7 @@ class Statements:
                 values += [cursor.value, cursor.value, digest]
         missing_last = f"case when {column} is null then 1 else 0 end, " if may_be_missing else ""
         order = f"order by {missing_last}{column} {direction}, digest {direction}"
-        page = self._search if query.words and self._searches_once else self._page
+        page = self._search if query.words else self._page
         statement = page.format(column=column, matching=matching, after=after, order=order)
         return statement, [*values, query.limit + 1]
 
