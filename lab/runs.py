@@ -111,7 +111,11 @@ class Runs:
         if row is None:
             return None
         try:
-            return _RUN.validate_python(orjson.loads(row))  # which, other than pydantic, takes no NaN for a number
+            run = _RUN.validate_python(orjson.loads(row))  # which, other than pydantic, takes no NaN for a number
+            for names in ([each.strategy for each in run.compared], run.request.strategies):
+                if len(set(names)) < len(names):
+                    raise ValueError("a strategy is in it twice")
+            return run
         except (ValidationError, ValueError, TypeError) as error:
             raise RunDamagedError(f"The run {run_id} is damaged and can't be shown.") from error
 

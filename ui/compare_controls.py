@@ -10,6 +10,7 @@ from lab.simulated import SIMULATED_MODEL
 from ui import compare_state, words
 from ui.controls import SAMPLES, visitor_key_field
 from ui.language import _, language
+from ui.links import choose_from_link
 from ui.numbers import count, money
 from ui.session import laboratory
 
@@ -22,8 +23,9 @@ def compare_controls() -> None:
     lab = laboratory()
     running = compare_state.own_job() is not None
     st.session_state.setdefault("compare_prompt", SAMPLES[language()][0])
-    st.session_state.setdefault("compare_strategies", list(lab.strategies.names))
-    st.session_state.setdefault("compare_model", SIMULATED_MODEL)
+    chosen = st.session_state.get("compare_strategies", lab.strategies.names)
+    st.session_state["compare_strategies"] = [name for name in chosen if name in lab.strategies.names]
+    choose_from_link("compare_model", list(lab.models.choices), SIMULATED_MODEL)
     st.pills(
         _("Strategies"),
         lab.strategies.names,

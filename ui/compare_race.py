@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.measurement import Measurement
+from lab.strategies import NO_CACHE
 from ui import words
 from ui.language import _
 from ui.numbers import duration
@@ -23,7 +24,7 @@ Results = dict[str, dict[str, Measurement]]
 
 def show_race(names: tuple[str, ...], results: Results, problems: dict[str, str], *, is_running: bool) -> None:
     """All strategies side by side."""
-    in_a_row = len(names) if len(names) <= MANY else FEW if len(names) <= 2 * FEW else MANY
+    in_a_row = max(1, len(names)) if len(names) <= MANY else FEW if len(names) <= 2 * FEW else MANY
     for first in range(0, len(names), in_a_row):
         columns = st.columns(in_a_row, gap="small")
         for column, name in zip(columns, names[first : first + in_a_row], strict=False):
@@ -40,7 +41,7 @@ def _show_strategy(name: str, acts: dict[str, Measurement], problem: str | None,
             [
                 _act_line(_("First, cold"), cold, is_running=is_running),
                 _act_line(_("Again, warm"), warm, is_running=is_running)
-                if name != "none"
+                if name != NO_CACHE
                 else f":gray[{_('Again: the model, every time')}]",
                 _parts(cold),
             ]

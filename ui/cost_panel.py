@@ -16,6 +16,8 @@ from ui.session import laboratory, scope
 FALLBACK_HIT_RATIO = 30
 """Per cent, where there is no history to take it from."""
 MOST_REQUESTS = 100_000_000
+MOST_USD = 1_000.0
+"""For one call of a model."""
 
 
 def show_cost_panel(run: Run) -> list[str]:
@@ -42,8 +44,8 @@ def show_cost_panel(run: Run) -> list[str]:
         usd = st.number_input(
             _("Price of a model call, US$"),
             0.0,
-            1_000.0,
-            known or 0.0,
+            MOST_USD,
+            min(max(known or 0.0, 0.0), MOST_USD),
             0.0001,
             format="%.6f",
             key=f"cost_price_{run.id}",

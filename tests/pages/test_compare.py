@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -133,6 +134,31 @@ def test_a_strategy_that_fails_is_listed_with_its_reason(visit: Visit, configure
     assert "broken could not be measured to the end: nowhere.Cache can't be imported" in warnings
     assert "small could not be measured to the end" in warnings
     assert list(visitor.at.table[0].value.columns) == ["Memory"]
+
+
+def test_what_the_settings_have_no_longer_is_no_longer_chosen(visit: Visit, configure: Configure) -> None:
+    own = "strategies:\n  - {name: memory, url: 'memory://'}\n  - {name: gone, url: 'memory://'}\n"
+    server = "endpoints:\n  - {name: old, base_url: 'http://127.0.0.1:9/v1', models: [m]}\n"
+    configure(own + server)
+    visitor = page(visit()).choose(compare_model="old/m", compare_strategies=["memory", "gone"])
+    configure("strategies:\n  - {name: memory, url: 'memory://'}\n")
+    visitor.look().assert_sound()
+    assert visitor.widget("compare_strategies").value == ["memory"]
+    assert visitor.widget("compare_model").value == "simulated"
+
+
+@pytest.mark.parametrize("cost_usd", [-5e9, 5e9])
+def test_a_run_that_was_written_by_hand_breaks_no_page(visit: Visit, cost_usd: float) -> None:
+    compared(page(visit()), "memory")
+    run = newest_run()
+    cold = run.compared[0].cold
+    assert cold is not None
+    odd = replace(run.compared[0], cold=replace(cold, cost_usd=cost_usd, total_s=0.0))
+    laboratory().runs.keep(replace(run, compared=(odd,)))
+    page(visit(run=run.id))
+    laboratory().runs.keep(replace(run, compared=(odd, odd)))
+    said = page(visit(run=run.id)).at.error
+    assert ["damaged and can't be shown" in error.value for error in said] == [True]
 
 
 def test_a_refused_comparison_says_why(visit: Visit) -> None:
