@@ -30,7 +30,7 @@ ID = re.compile(r"[A-Za-z0-9_-]{16}")
 """What an id looks like: whoever has one may open the run, so it can't be guessed."""
 
 _SCHEMA = Schema(
-    content="comparisons",
+    content="list of comparisons",
     application_id=0x4C4C4D52,  # "LLMR"
     version=1,
     statements=(
