@@ -33,6 +33,7 @@ from cache_backends.records import (
     Store,
     StoreAbout,
     StoreStats,
+    Tally,
 )
 from cache_backends.single_flight import Flight, SingleFlight
 from cache_backends.sqlite import SQLiteCache
@@ -83,6 +84,7 @@ __all__ = [
     "Store",
     "StoreAbout",
     "StoreStats",
+    "Tally",
     "cache_key",
     "open_cache",
     "parse_ttl",

@@ -18,28 +18,16 @@ from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
 from cache_backends import codec
-from cache_backends.browse import Progress, Query, no_progress
+from cache_backends.browsable import Browsable
 from cache_backends.counters import Counters
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError, NotCacheableError
 from cache_backends.fresh_objects import generations_from
-from cache_backends.keys import digest_of, request_digest
+from cache_backends.keys import request_digest
 from cache_backends.observe import Observed, note_lookup, note_store, observers, observing
 from cache_backends.options import TimeToLive, parse_bool, parse_limit, parse_namespace, parse_ttl
 from cache_backends.readable import readable_parameters, redact
-from cache_backends.records import (
-    CacheEntry,
-    EntryOrder,
-    EntryPage,
-    EntryState,
-    Lookup,
-    Outcome,
-    Refusal,
-    Store,
-    StoreAbout,
-    StoreStats,
-)
-from cache_backends.restoring import restored
-from cache_backends.storage import Found, Storage, StoredEntry
+from cache_backends.records import Lookup, Outcome, Refusal, Store, StoreAbout
+from cache_backends.storage import Found, StoredEntry
 from cache_backends.worth_keeping import refuse_what_is_not_worth_keeping
 
 logger = logging.getLogger("cache_backends")
@@ -56,7 +44,7 @@ UNCHANGED = Unchanged()
 """Says "as this view has it" where None already means something."""
 
 
-class CacheBackend(BaseCache, Storage):
+class CacheBackend(BaseCache, Browsable):
     """A LangChain cache that also has a time to live, limits, entries to browse, counters and outcomes.
 
     Drop-in for `ChatOpenAI(cache=...)` and `set_llm_cache(...)`. Unless `strict`, no failure of the store reaches
@@ -164,81 +152,6 @@ class CacheBackend(BaseCache, Storage):
         if not isinstance(ttl, Unchanged):
             other.ttl_s = parse_ttl(ttl)
         return other
-
-    def get(self, key: str) -> CacheEntry | None:
-        """One entry, whole, for a person: counts no hit, and shows an expired entry as expired.
-
-        Raises ValueError for what can't be a key.
-        """
-        return self._entry(digest_of(key))
-
-    def entries(
-        self,
-        *,
-        search: str = "",
-        model: str | None = None,
-        state: EntryState = "any",
-        order_by: EntryOrder = "created_at",
-        descending: bool = True,
-        limit: int = 50,
-        after: str | None = None,
-        progress: Progress = no_progress,
-    ) -> EntryPage:
-        """One page of the entries of this namespace.
-
-        `search` finds entries whose prompt or answer has every word of it, as a prefix, case and accents ignored.
-        `after` is the `next` of the page before. `progress` is told now and then how many entries were looked at, where
-        that takes long; what it raises ends the search. Raises ValueError for a value that is not allowed.
-        """
-        query = Query(search, model, state, order_by, descending, limit, after, progress)
-        return self._page(query, self.clock())
-
-    def models(self) -> list[str]:
-        """The models whose answers this namespace holds, in alphabetical order."""
-        return sorted(self._models())
-
-    def namespaces(self) -> list[str]:
-        """The namespaces of the store that hold entries, in alphabetical order."""
-        return sorted(self._namespaces())
-
-    def delete(self, *keys: str) -> int:
-        """Remove these entries; the number of those that were there. Raises ValueError for what can't be a key."""
-        digests = [digest_of(key) for key in keys]
-        return sum(map(self._delete, digests))
-
-    def set_ttl(self, key: str, ttl: TimeToLive) -> bool:
-        """Let an entry, expired or not, live for `ttl` from now on (None: for ever); whether it was there.
-
-        Raises ValueError for what can't be a key or a time to live.
-        """
-        digest, ttl_s = digest_of(key), parse_ttl(ttl)
-        return self._set_expiry(digest, None if ttl_s is None else self.clock() + ttl_s)
-
-    def pin(self, key: str, pinned: bool = True) -> bool:
-        """Keep an entry from expiring and from being evicted, or let it go again; whether it was there.
-
-        A new answer under the same key is not pinned. Raises ValueError for what can't be a key.
-        """
-        return self._set_pinned(digest_of(key), pinned=pinned)
-
-    def restore(self, entry: CacheEntry) -> None:
-        """Put an entry into this namespace as it was, with its times and uses: undoing a deletion, importing.
-
-        Raises `NotCacheableError` where it can't be kept as it is, and ValueError for what can't be a key.
-        """
-        digest = digest_of(entry.key)
-        self._put_back(restored(digest, entry))
-
-    def purge_expired(self) -> int:
-        """Remove the entries of this namespace whose time to live is over; how many there were.
-
-        In small steps, so that whoever stores meanwhile waits for none of it.
-        """
-        return self._purge(self.clock())
-
-    def stats(self) -> StoreStats:
-        """How much this namespace holds."""
-        return self._stats(self.clock())
 
     def ping(self) -> float:
         """Seconds that asking the store for a key it does not have takes. Raises `CacheUnavailableError`."""

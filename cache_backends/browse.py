@@ -8,6 +8,8 @@ import heapq
 import math
 import re
 import unicodedata
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self, get_args
@@ -15,13 +17,19 @@ from typing import NamedTuple, Self, get_args
 import orjson
 
 from cache_backends.keys import digest_of
-from cache_backends.records import EntryOrder, EntryPage, EntryState, EntrySummary
+from cache_backends.records import EntryOrder, EntryPage, EntryState, EntrySummary, Tally
 
 _WORD = re.compile(r"[^\W_]+")
 _IN_WORDS = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else ord(" ") for code in range(256))
 
 MAX_PAGE = 1000
 """Most entries one page can hold."""
+
+SIZE_MARKS = (1_000, 10_000, 100_000, 1_000_000)
+"""Bytes at which one class of sizes ends and the next begins."""
+
+GREATEST_BOUND = 2.0**62
+"""What every database can compare with."""
 
 LOOKED_AT_A_TIME = 500
 """Rows a scan looks at before it tells how far it is."""
@@ -37,17 +45,22 @@ def no_progress(looked_at: int, of: int | None) -> None:
     """For who does not want to know."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What a person asked to see; checked when it is made, since it may come from a URL."""
 
-    search: str
-    model: str | None
-    state: EntryState
-    order_by: EntryOrder
-    descending: bool
-    limit: int
-    after: str | None
+    search: str = ""
+    model: str | None = None
+    state: EntryState = "any"
+    created_from: float | None = None
+    created_before: float | None = None
+    min_bytes: int | None = None
+    below_bytes: int | None = None
+    order_by: EntryOrder = "created_at"
+    descending: bool = True
+    limit: int = 50
+    after: str | None = None
+    up_to_date: bool = True
     progress: Progress = no_progress
 
     def __post_init__(self) -> None:
@@ -58,6 +71,34 @@ class Query:
         limit: object = self.limit
         if not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
             raise ValueError(f"limit={self.limit!r} is out of range. Use 1 to {MAX_PAGE}.")
+        for name in ("created_from", "created_before", "min_bytes", "below_bytes"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and abs(value) <= GREATEST_BOUND):
+                raise ValueError(f"{name}={value!r} is no number to compare with. Leave it out for no limit.")
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether anything but a search narrows what is found."""
+        return self != Query(
+            search=self.search,
+            order_by=self.order_by,
+            descending=self.descending,
+            limit=self.limit,
+            after=self.after,
+            up_to_date=self.up_to_date,
+            progress=self.progress,
+        )
+
+    def admits(self, summary: EntrySummary, now: float) -> bool:
+        """Whether an entry gets through everything but the search."""
+        return (
+            (self.model is None or summary.model == self.model)
+            and (self.state == "any" or summary.is_expired(now) == (self.state == "expired"))
+            and (self.created_from is None or summary.created_at >= self.created_from)
+            and (self.created_before is None or summary.created_at < self.created_before)
+            and (self.min_bytes is None or summary.size_bytes >= self.min_bytes)
+            and (self.below_bytes is None or summary.size_bytes < self.below_bytes)
+        )
 
     @property
     def words(self) -> list[str]:
@@ -170,13 +211,32 @@ def _matcher(query: Query, now: float) -> Callable[[Row], bool]:
     wanted = query.words
 
     def matches(row: Row) -> bool:
-        if query.model is not None and row.summary.model != query.model:
-            return False
-        if query.state != "any" and row.summary.is_expired(now) != (query.state == "expired"):
+        if not query.admits(row.summary, now):
             return False
         return not query.finds_nothing if not wanted else has_all(row.text, wanted)
 
     return matches
+
+
+def tally(rows: Iterable[Row], query: Query, ages: Sequence[float], now: float) -> list[Tally]:
+    """The rows that match, counted by model, state, age and size. `now` and `ages` are Unix times in seconds."""
+    matches = _matcher(query, now)
+    counts: Counter[tuple[str | None, bool, int, int]] = Counter()
+    sizes: Counter[tuple[str | None, bool, int, int]] = Counter()
+    for looked_at, row in enumerate(rows, 1):
+        if looked_at % LOOKED_AT_A_TIME == 0:
+            query.progress(looked_at, None)
+        if matches(row):
+            one = row.summary
+            kind = (one.model, one.is_expired(now), bisect_right(ages, one.created_at), size_class(one.size_bytes))
+            counts[kind] += 1
+            sizes[kind] += one.size_bytes
+    return [Tally(*kind, entries, sizes[kind]) for kind, entries in counts.items()]
+
+
+def size_class(size_bytes: int) -> int:
+    """How many of `SIZE_MARKS` a size reaches."""
+    return bisect_right(SIZE_MARKS, size_bytes)
 
 
 def has_all(text: str, wanted: Sequence[str]) -> bool:

@@ -101,6 +101,20 @@ class EntryPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of the entries that match are alike in these four."""
+
+    model: str | None
+    is_expired: bool
+    age: int
+    """How many of the times asked for they were created at or after: 0 for the oldest."""
+    size: int
+    """How many of `browse.SIZE_MARKS` they have at least: 0 for the smallest."""
+    entries: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStats:
     """Size of one namespace of a store. `oldest` and `newest` are Unix times of storing, None when empty."""
 

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from cache_backends.browse import Query, Row, page
-from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
+from cache_backends.browse import Progress, Query, Row, page, tally
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats, Tally
 
 
 class Found(NamedTuple):
@@ -87,6 +87,10 @@ class Storage(ABC):
     def _delete(self, digest: bytes) -> bool:
         """Remove one entry; whether it was there."""
 
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        """Remove entries; how many of them were there."""
+        return sum(map(self._delete, digests))
+
     @abstractmethod
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         """Let one entry expire at a Unix time, or never; whether it was there."""
@@ -114,6 +118,13 @@ class Storage(ABC):
     def _page(self, query: Query, now: float) -> EntryPage:
         """One page of entries. By looking at every one of them, unless the store can do better."""
         return page(self._rows(), query, now)
+
+    def _tally(self, query: Query, ages: Sequence[float], now: float) -> Sequence[Tally]:
+        """What matches, by model, state, age and size. By looking at every entry, unless the store can do better."""
+        return tally(self._rows(), query, ages, now)
+
+    def _index(self, progress: Progress) -> None:  # noqa: B027  # most stores have no index for browsing
+        """Bring the index for browsing up to date. Raises `CacheError`, and what `progress` raises."""
 
     def _models(self) -> Iterable[str]:
         """The models whose answers the namespace holds, in any order."""
