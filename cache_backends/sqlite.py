@@ -20,7 +20,7 @@ from cache_backends.limits import Limits
 from cache_backends.records import CacheEntry, StoreAbout
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, new_entry
-from cache_backends.sqlite_upkeep import clear, evict, newest_use, purge, write_uses
+from cache_backends.sqlite_upkeep import change_lifetime, clear, evict, newest_use, purge, remove, write_uses
 from cache_backends.sqlite_writer import write
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
@@ -115,13 +115,14 @@ class SQLiteCache(CacheBackend):
     def _delete(self, digest: bytes) -> bool:
         return self._changed("delete from entries where namespace = ? and key = ?", self._place(digest))
 
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        return remove(self._store.file, interned_id(self.namespace), digests)
+
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
-        statement = "update entries set expires_at = ? where namespace = ? and key = ?"
-        return self._changed(statement, (expires_at, *self._place(digest)))
+        return change_lifetime(self._store.file, self._place(digest), lambda _, pinned: (expires_at, pinned))
 
     def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
-        statement = "update entries set pinned = ? where namespace = ? and key = ?"
-        return self._changed(statement, (pinned, *self._place(digest)))
+        return change_lifetime(self._store.file, self._place(digest), lambda expires_at, _: (expires_at, pinned))
 
     def _purge(self, now: float) -> int:
         return purge(self._store.file, interned_id(self.namespace), now)
@@ -138,7 +139,7 @@ class SQLiteCache(CacheBackend):
             except CorruptEntryError:
                 return None
             shown = entry_row(entry, generations, self.namespace)
-            return whole_entry(shown, entry, generations, f"{self.path}, table entries, row {row[0]}")
+            return whole_entry(shown, entry, generations, f"{self.path}, table entries, row with key x'{entry.key}'")
         return None
 
     def _rows(self) -> Iterator[Row]:
