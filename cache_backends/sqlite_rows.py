@@ -112,12 +112,19 @@ def _no_text(column: str) -> str:
     return f"iif(typeof({column}) = 'text', 'damaged', {column})"
 
 
-WHOLE = f"""
-select entries.id, {_no_text("key")}, {_no_text("created_at")}, {_no_text("expires_at")}, {_no_text("model_time_s")},
+_WHOLE = f"""
+entries.id, {_no_text("key")}, {_no_text("created_at")}, {_no_text("expires_at")}, {_no_text("model_time_s")},
        {_no_text("last_used_at")}, {_no_text("hits")}, cast(model as blob), cast(llm_strings.text as blob),
        {_no_text("prompt_is_message")}, cast(prompt as blob), {_no_text("value")}, {_no_text("pinned")}
 from entries join details using (id) join llm_strings on llm_strings.id = details.llm_string
-"""  # noqa: S608  # made of nothing but this file
+"""
+WHOLE = f"select {_WHOLE}"
+STATS = """
+select count(*), total(size_bytes), total(expires_at <= ? and not pinned), min(created_at), max(created_at)
+from entries join details using (id) where namespace = ?
+"""
+WHOLE_OF_ALL = f"select entries.namespace, {_WHOLE}"
+"""The same, with whose it is before it."""
 SCHEMA = Schema(
     content="SQLite cache",
     application_id=0x4C4C4D43,  # "LLMC"
