@@ -49,8 +49,8 @@ class Changes:
 
     def put(self, rows: Sequence[Indexed]) -> None:
         """Add entries, replacing those with their ids or keys."""
-        numbers = {row.namespace_id: self._number(row.namespace_id) for row in rows}
-        models = {row.entry.model: self._model(row.entry.model) for row in rows}
+        numbers = {namespace_id: self._number(namespace_id) for namespace_id in {row.namespace_id for row in rows}}
+        models = {model: self._model(model) for model in {row.entry.model for row in rows}}
         ids = self._ids(rows)
         self.connection.executemany(
             _DROP_OLD,
