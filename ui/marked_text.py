@@ -62,7 +62,7 @@ def legend(texts: str) -> str | None:
         (NOTHING, _("nothing here")),
         (ELLIPSIS, _("more, which is left out")),
     )
-    found = [f"{sign} {meaning}" for sign, meaning in meanings if sign in texts]
+    found = [f"{sign} {meaning}" for sign, meaning in meanings if shown_in_line(sign) in texts]
     return " · ".join(found) or None
 
 

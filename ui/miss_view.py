@@ -148,7 +148,7 @@ def _parameter_fields(values: dict[str, str]) -> dict[str, str]:
             index=None,
             format_func=part_title,
             key="why_parameter",
-            placeholder=_("Choose one"),
+            placeholder=_("Choose a parameter"),
             on_change=take_value,
             disabled=not values,
         )

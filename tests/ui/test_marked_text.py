@@ -94,3 +94,7 @@ def test_only_so_many_differences_are_shown() -> None:
 def test_the_legend_says_what_the_signs_mean_that_occur() -> None:
     assert legend("Who?") is None
     assert legend("".join(both("Who?", "Who? "))) == "␣ space · ∅ nothing here"
+    assert (
+        legend("".join(both("a\u00a0b\r\n", "a\u00a0b\r\n")))
+        == "↵ line feed · [CR] carriage return · [NBSP] no-break space"
+    )
