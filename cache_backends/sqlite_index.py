@@ -70,6 +70,7 @@ def _put_new(index: BrowseIndex, store: SQLiteFile, progress: Progress) -> None:
             last, listed = _restarted(changes)
             following = _following(store, last)
             if not following.ids:
+                progress(listed, listed)
                 return
             _put(changes, following)
             changes.watermark = following.ids[-1][0]
