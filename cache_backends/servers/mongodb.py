@@ -12,15 +12,18 @@ from typing import Any, ClassVar
 from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CorruptEntryError
-from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats, Tally
 from cache_backends.servers import mongodb_operations as operations
+from cache_backends.servers.counted import Counted, tallied
 from cache_backends.servers.mongodb_about import about
 from cache_backends.servers.mongodb_clients import OPTIONS, with_usual_names
 from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
 from cache_backends.servers.mongodb_documents import (
+    COUNTED,
     READ,
     WHOLE,
     Document,
+    counted_in,
     document,
     entry_in,
     found_in,
@@ -119,6 +122,16 @@ class MongoDBCache(ServerCache):
         where = self._where(digest)
         return self._store.run(lambda collections: collections.counted.delete_one(where).deleted_count) > 0
 
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        if len(digests) == 1:
+            return int(self._delete(digests[0]))
+        places = list({self._where(digest)["_id"] for digest in digests})
+        portions = [places[start : start + ROWS_A_STEP] for start in range(0, len(places), ROWS_A_STEP)]
+        return sum(
+            self._store.run_patiently(partial(operations.remove, condition={"_id": {"$in": portion}}))
+            for portion in portions
+        )
+
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         now, where = self.clock(), self._where(digest)
         was_there = self._store.run(lambda collections: operations.set_expiry(collections, where, expires_at, now))
@@ -168,6 +181,22 @@ class MongoDBCache(ServerCache):
         matches = matching(query, interned_id(self.namespace), now)
         found, total = self._store.run_patiently(lambda collections: operations.page(collections, query, matches))
         return self._page_of(found, lambda read: summary_in(read, self.namespace), query, total)
+
+    def _tally(self, query: Query, ages: Sequence[float], now: float) -> Sequence[Tally]:
+        return [] if query.finds_nothing else tallied(self._counted(query, now), ages)
+
+    def _counted(self, query: Query, now: float) -> Iterator[Counted]:
+        """What matches, as it is counted.
+
+        Counted here and not by the server: what speaks MongoDB's protocol may group by single fields only.
+        """
+        looked_at = 0
+        for step in self._steps(matching(query, interned_id(self.namespace), now), COUNTED):
+            for read in step:
+                with contextlib.suppress(CorruptEntryError):
+                    yield counted_in(read, now)
+            looked_at += len(step)
+            query.progress(looked_at, None)
 
     def _models(self) -> Sequence[str]:
         here = of_namespace(interned_id(self.namespace))
