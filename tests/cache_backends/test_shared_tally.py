@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -302,6 +303,16 @@ def test_few_are_removed_as_many_are(cache: CacheBackend, count: int) -> None:
 def test_one_that_is_named_twice_counts_once(cache: CacheBackend) -> None:
     store(cache, "q", "answer")
     assert cache.delete(key_of("q"), key_of("q")) == 1
+
+
+def test_of_those_who_remove_the_same_at_once_one_is_told_of_each(cache: CacheBackend) -> None:
+    keys = [key_of(f"q{number}") for number in range(60)]
+    for number in range(60):
+        store(cache, f"q{number}", "answer")
+    orders = [keys, keys[::-1], keys[30:] + keys[:30], keys[::2] + keys[1::2]]
+    with ThreadPoolExecutor(len(orders)) as pool:
+        assert sum(pool.map(lambda order: cache.delete(*order), orders)) == 60
+    assert prompts(cache) == set()
 
 
 def test_where_one_is_no_key_none_is_removed(cache: CacheBackend) -> None:
