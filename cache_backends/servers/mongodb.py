@@ -14,16 +14,14 @@ from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CorruptEntryError
 from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats, Tally
 from cache_backends.servers import mongodb_operations as operations
-from cache_backends.servers.counted import Counted, tallied
+from cache_backends.servers.counted import tallied
 from cache_backends.servers.mongodb_about import about
 from cache_backends.servers.mongodb_clients import OPTIONS, with_usual_names
 from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
 from cache_backends.servers.mongodb_documents import (
-    COUNTED,
     READ,
     WHOLE,
     Document,
-    counted_in,
     document,
     entry_in,
     found_in,
@@ -183,20 +181,12 @@ class MongoDBCache(ServerCache):
         return self._page_of(found, lambda read: summary_in(read, self.namespace), query, total)
 
     def _tally(self, query: Query, ages: Sequence[float], now: float) -> Sequence[Tally]:
-        return [] if query.finds_nothing else tallied(self._counted(query, now), ages)
-
-    def _counted(self, query: Query, now: float) -> Iterator[Counted]:
-        """What matches, as it is counted.
-
-        Counted here and not by the server: what speaks MongoDB's protocol may group by single fields only.
-        """
-        looked_at = 0
-        for step in self._steps(matching(query, interned_id(self.namespace), now), COUNTED):
-            for read in step:
-                with contextlib.suppress(CorruptEntryError):
-                    yield counted_in(read, now)
-            looked_at += len(step)
-            query.progress(looked_at, None)
+        if query.finds_nothing:
+            return []
+        matches = matching(query, interned_id(self.namespace), now)
+        return self._store.run_patiently(
+            lambda collections: tallied(operations.counted(collections, matches, now, query.progress), ages)
+        )
 
     def _models(self) -> Sequence[str]:
         here = of_namespace(interned_id(self.namespace))

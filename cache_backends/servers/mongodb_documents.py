@@ -75,8 +75,8 @@ _SHOWN_TYPES: dict[str, type | UnionType] = {
     "shown_prompt": str,
     "shown_answer": str,
 }
-COUNTED = {"_id": 1, "model": 1, "ends_at": 1, "created_at": 1, "size_bytes": 1}
-"""What entries are counted by; `_id` is where a scan goes on."""
+COUNTED = {"_id": 0, "model": 1, "ends_at": 1, "created_at": 1, "size_bytes": 1}
+"""What entries are counted by."""
 WHOLE = {"words": 0, "shown_prompt": 0, "shown_answer": 0}
 """What an entry is made of: all but what can be made of that."""
 
