@@ -203,6 +203,8 @@ def counted_in(read: Mapping[str, Any], now: float) -> Counted:
     for name in ("model", "created_at", "size_bytes"):
         if not isinstance(read.get(name, ...), _SHOWN_TYPES[name]):
             raise CorruptEntryError(f"{name} is missing or holds the wrong type")
+    if not are_finite(read["created_at"]):
+        raise CorruptEntryError("a time is none")
     ends_at = read.get("ends_at")
     is_expired = isinstance(ends_at, int | float) and ends_at <= now
     return Counted(read["model"], is_expired, read["created_at"], int(read["size_bytes"]))
