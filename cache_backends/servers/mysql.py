@@ -74,6 +74,10 @@ MYSQL = Dialect(
     # searched too in another, larger one. By itself the server would rather use the primary key.
     many="force index (by_age)",
     searched="force index (by_words)",
+    # To and fro: what one search has read last the next one reads first, while it is still in memory, and InnoDB keeps
+    # what it meets again a second later. Always from the same end, an index that fits beside nothing else is read from
+    # the disk each time: 0.5 s instead of 0.15 for 100,000 entries with the 128 MB that a server has by default.
+    passes=("", f"order by created_at desc, digest desc limit {2**63 - 1}"),
     # With few rows the server may find another index as good, along which a row moves when it is changed: who waits for
     # somebody else's change would then find it gone.
     by_key="force index (primary)",
@@ -126,7 +130,7 @@ class MySQLCache(SQLCache):
     def _row_to_write(self, entry: StoredEntry) -> tuple[Any, ...]:
         row = super()._row_to_write(entry)
         # Each once: that takes a store some 15 µs, and a search, which reads the whole index, a quarter less time.
-        words = b" " + b" ".join(dict.fromkeys(row[WORDS].encode().split()))
+        words = b" " + b" ".join(set(row[WORDS].encode().split()))
         if len(words) <= MOST_INDEXED:
             return (*row[:WORDS], words, *row[WORDS + 1 :], None)
         return (*row[:WORDS], None, *row[WORDS + 1 :], words)

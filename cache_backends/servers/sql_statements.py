@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from cache_backends.browse import SIZE_MARKS, Query
@@ -62,6 +63,8 @@ class Dialect:
     searched: str = ""
     """The same where words are looked for, if it is another index. A search reads that once, and counts what matches
     while it does."""
+    passes: tuple[str, ...] = ("",)
+    """What follows the condition of a search: one of these in turn, each a way through that index."""
     by_key: str = ""
     """What follows the name of `entries` where rows are changed or removed that are named by their keys."""
     remove: str = "delete from {entries}"
@@ -145,7 +148,8 @@ class Statements:
         )
         self._search = (
             f"select {_SHOWN}, total from (select namespace, digest, total from (select namespace, digest, {{column}}, "
-            f"count(*) over () as total from {entries} {dialect.searched} where {{matching}}) as matching "
+            "count(*) over () as total from (select namespace, digest, {column} "
+            f"from {entries} {dialect.searched} where {{matching}} {{way}}) as passed) as matching "
             f"where true{{after}} {{order}} limit %s) as found {shown}"
         )
         self._tally = (
@@ -154,6 +158,7 @@ class Statements:
             "where {matching} group by model, expired, age, size"
         )
         self._many, self._searched = dialect.many, dialect.searched
+        self._passes = cycle(dialect.passes)
         self._has_word = dialect.has_word.format(p=prefix)
         self._word = dialect.word
 
@@ -206,8 +211,11 @@ class Statements:
                 values += [cursor.value, cursor.value, digest]
         missing_last = f"case when {column} is null then 1 else 0 end, " if may_be_missing else ""
         order = f"order by {missing_last}{column} {direction}, digest {direction}"
-        page = self._search if query.words else self._page
-        statement = page.format(column=column, matching=matching, after=after, order=order)
+        if query.words:
+            way = next(self._passes)
+            statement = self._search.format(column=column, matching=matching, way=way, after=after, order=order)
+        else:
+            statement = self._page.format(matching=matching, after=after, order=order)
         return statement, [*values, query.limit + 1]
 
     def total(self, query: Query, matching: str) -> str:
