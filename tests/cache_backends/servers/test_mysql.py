@@ -438,7 +438,17 @@ def test_a_role_that_may_make_no_tables_is_told_and_uses_those_that_an_administr
 
 @pytest.mark.parametrize(
     "name",
-    ["set_expiry", "set_pinned", "note_uses", "delete", "evict", "clear_step", "purge_step", "delete_damaged"],
+    [
+        "set_expiry",
+        "set_pinned",
+        "note_uses",
+        "delete",
+        "delete_some",
+        "evict",
+        "clear_step",
+        "purge_step",
+        "delete_damaged",
+    ],
 )
 def test_rows_are_changed_by_the_key_that_never_moves(cache: MySQLCache, name: str) -> None:
     store(cache, "q", "answer")
