@@ -7,21 +7,23 @@ browses brings it up to date first (`sqlite_index`, `json_index`); whoever looks
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
-from cache_backends.browse import Query, size_class, spaced_words
+from cache_backends.browse import size_class, spaced_words
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.index_schema import INDEX_SCHEMA, NEVER_SHOWN, scope
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.storage import StoredEntry
 
-TOTALS_KEPT = 64
-"""Lists of which it is remembered how many entries match."""
+MOST_REMEMBERED = 64
+"""Counts of an index that are remembered."""
+
+Result = TypeVar("Result")
 
 _PUT = "insert into listed values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_WORDS = "insert into words (rowid, text) values (?, ?)"
@@ -134,6 +136,24 @@ class Changes:
         return int(self.connection.execute("select id from models where name = ?", (model.encode(),)).get)
 
 
+class Memo:
+    """The last few things that took a while to count, for as long as nothing changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, count: Callable[[], Result]) -> Result:
+        """What is known under a key that tells all that it depends on, else what `count` finds."""
+        if key not in self._known:
+            found = count()
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.pop(next(iter(self._known), None), None)
+            self._known[key] = found
+            return found
+        known: Result = self._known[key]
+        return known
+
+
 class BrowseIndex(Forkable):
     """The index of one store, shared by threads and processes."""
 
@@ -143,23 +163,12 @@ class BrowseIndex(Forkable):
         """Held by the thread that brings the index up to date."""
         self.seen: object = None
         """How the store looked when this process last brought the index up to date."""
-        self._totals: dict[tuple[object, ...], int] = {}
+        self.memo = Memo()
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
         """A thread of the parent may be bringing it up to date."""
         self.updating = threading.Lock()
-
-    def total(self, query: Query, namespace: str, changes: int, count: Callable[[], int]) -> int:
-        """How many entries match, counted once for all pages of a list as long as nothing changes."""
-        if query.state != "any":
-            return count()  # which changes by itself
-        key = (namespace, query.anywhere, changes)
-        if key not in self._totals:
-            self._totals[key] = count()
-            if len(self._totals) > TOTALS_KEPT:
-                self._totals.pop(next(iter(self._totals)), None)
-        return self._totals[key]
 
     @contextmanager
     def changing(self) -> Iterator[Changes]:

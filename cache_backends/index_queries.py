@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from cache_backends.browse import SIZE_MARKS, Cursor, Query
-from cache_backends.browse_index import tie
+from cache_backends.browse_index import Memo, tie
 from cache_backends.index_schema import HOUR_S, scope
 from cache_backends.records import Tally
 
@@ -24,6 +24,7 @@ TESTED_FOR_ONE_GATHERED = 4
 """Matches of a search that become a set to test with in the time that it takes to gather and sort one."""
 
 Values = tuple[Any, ...]
+Rows = Sequence[tuple[Any, ...]]
 
 
 class Way(NamedTuple):
@@ -45,12 +46,12 @@ class Way(NamedTuple):
 class Reader:
     """Reads one namespace of the index, on one connection."""
 
-    def __init__(self, connection: apsw.Connection, namespace_id: int, now: float) -> None:
+    def __init__(self, connection: apsw.Connection, namespace_id: int, now: float, memo: Memo) -> None:
         """`now` is the Unix time that decides what has expired."""
         self._connection = connection
+        self._memo = memo
         self._now = now
-        self.changes: int = connection.execute("select changes from about").get
-        """A number that is another one as soon as anything has changed."""
+        self._changes = connection.execute("select changes from about").get
         self._number = connection.execute("select id from names where namespace = ?", (namespace_id,)).get or -1
         self._models: dict[int, str | None] = {0: None}
         for number, name in connection.execute("select id, name from models"):
@@ -58,6 +59,11 @@ class Reader:
 
     def total(self, query: Query) -> int:
         """How many entries match."""
+        if query.state != "any":
+            return self._total(query)  # another one with every second
+        return self._memo.get((self._number, self._changes, query.anywhere), lambda: self._total(query))
+
+    def _total(self, query: Query) -> int:
         if not query.has_filters:
             return self._found(query) if query.words else self._entries()
         if not query.words and _is_told_by_classes(query):
@@ -81,8 +87,8 @@ class Reader:
     def tally(self, query: Query, ages: Sequence[float]) -> list[Tally]:
         """How many of the entries that match the search there are of each kind; `ages` ascending."""
         counted: dict[tuple[str | None, bool, int, int], tuple[int, int]] = {}
-        for statement, values in self._counts_found(query, ages) if query.words else self._counts(ages):
-            for model, is_expired, age, size, entries, size_bytes in self._connection.execute(statement, values):
+        for rows in self._counts_found(query, ages) if query.words else self._counts(ages):
+            for model, is_expired, age, size, entries, size_bytes in rows:
                 kind = (self._models.get(model), bool(is_expired), age, size)
                 before = counted.get(kind, (0, 0))
                 counted[kind] = (before[0] + entries, before[1] + int(size_bytes))
@@ -93,32 +99,33 @@ class Reader:
         numbers = self._connection.execute("select distinct model from tallies where namespace = ?", (self._number,))
         return [name for (number,) in numbers if (name := self._models.get(number)) is not None]
 
-    def _counts_found(self, query: Query, ages: Sequence[float]) -> Iterator[tuple[str, Values]]:
+    def _counts_found(self, query: Query, ages: Sequence[float]) -> Iterator[Rows]:
         columns, values = self._kinds(ages)
         way = self._gather_words(query).narrowed("listed.namespace = ?", self._number)
         statement, conditions = way.select(columns, "group by 1, 2, 3, 4")
-        yield statement, (*values, *conditions)
+        yield self._rows(statement, (*values, *conditions))
 
-    def _counts(self, ages: Sequence[float]) -> Iterator[tuple[str, Values]]:
-        """Statements that count by whole hours, and one by one only what lies in hours that something divides."""
+    def _counts(self, ages: Sequence[float]) -> Iterator[Rows]:
+        """Counts by whole hours, and of what lies in hours that something divides one by one."""
         divided = sorted({math.floor(age / HOUR_S) for age in ages if age % HOUR_S})
         this_hour = math.floor(self._now / HOUR_S)
         outside = f"not in ({', '.join(['?'] * len(divided))})"
         age = _number_of([f"created_hour * {HOUR_S} >= ?"] * len(ages))
-        yield (
+        by_hours = (
             f"select model, ends_hour < ?, {age}, size_class, sum(entries), sum(size_bytes) from tallies "
             f"where namespace = ? and ends_hour <> ? and created_hour {outside} group by 1, 2, 3, 4",
             (this_hour, *ages, self._number, this_hour, *divided),
         )
+        yield self._memo.get((self._changes, by_hours), lambda: self._rows(*by_hours))
         columns, values = self._kinds(ages)
         of_this_hour = (self._number, this_hour * HOUR_S, (this_hour + 1) * HOUR_S)
-        yield (
+        yield self._rows(
             f"select {columns} from listed indexed by by_ends_at where namespace = ? and ends_at >= ? and ends_at < ? "
             f"and cast(floor(created_at / {HOUR_S}) as integer) {outside} group by 1, 2, 3, 4",
             (*values, *of_this_hour, *divided),
         )
         for hour in divided:
-            yield (
+            yield self._rows(
                 f"select {columns} from listed indexed by by_created_at "
                 "where namespace = ? and created_at >= ? and created_at < ? group by 1, 2, 3, 4",
                 (*values, self._number, hour * HOUR_S, (hour + 1) * HOUR_S),
@@ -193,6 +200,9 @@ class Reader:
 
     def _model_number(self, model: str) -> int:
         return next((number for number, name in self._models.items() if name == model), -1)
+
+    def _rows(self, statement: str, values: Values) -> Rows:
+        return self._connection.execute(statement, values).fetchall()
 
     def _count(self, statement: str, values: Values) -> int:
         return int(self._connection.execute(statement, values).get)

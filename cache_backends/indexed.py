@@ -6,7 +6,6 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 from cache_backends.browsable import Browsable
@@ -61,8 +60,8 @@ class IndexedBrowsing(Browsable):
     def _indexed_page(self, index: BrowseIndex, query: Query, now: float) -> EntryPage:
         while True:
             with index.file.connection() as connection:
-                reader = Reader(connection, interned_id(self.namespace), now)
-                total = index.total(query, self.namespace, reader.changes, partial(reader.total, query))
+                reader = Reader(connection, interned_id(self.namespace), now, index.memo)
+                total = reader.total(query)
                 found = reader.page(query, total)
             shown = self._summaries([bytes.fromhex(one.key) for one in found[: query.limit]])
             after = str(found[query.limit - 1]) if len(found) > query.limit else None
@@ -72,7 +71,7 @@ class IndexedBrowsing(Browsable):
 
     def _read_index(self, index: BrowseIndex, now: float, read: Callable[[Reader], Result]) -> Result:
         with index.file.connection() as connection:
-            return read(Reader(connection, interned_id(self.namespace), now))
+            return read(Reader(connection, interned_id(self.namespace), now, index.memo))
 
     def _with_index(
         self, query: Query, operation: Callable[[BrowseIndex], Result], otherwise: Callable[[], Result]

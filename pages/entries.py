@@ -3,24 +3,27 @@
 import streamlit as st
 
 from ui import entries_state
-from ui.entries_controls import choose_store, narrowing_row, search_field
-from ui.entries_list import begin_index, show_list, tallies
+from ui.entries_controls import choose_store, narrowing_row, search_row
+from ui.entries_list import begin_index, begin_list, counts, show_list
 from ui.entry_changes import show_messages
 from ui.entry_view import show_entry
 from ui.language import _
 from ui.notices import show_notices
-from ui.session import laboratory
 
 st.title(_("Entries"))
 st.caption(_("What is really stored, for every strategy that can list its entries."))
 
 show_notices()
-if choose_store() and laboratory().strategies.is_ours(entries_state.strategy()):
+namespaces = choose_store()
+if namespaces is not None:
     show_messages()
     if entries_state.ENTRY in st.query_params:
         show_entry(st.query_params[entries_state.ENTRY])
     else:
+        entries_state.choose_from_the_link()
         index = begin_index()
-        search_field()
-        narrowing_row(tallies())
-        show_list(index)
+        begun = begin_list()
+        search_row(namespaces)
+        tallies = counts(begun)
+        narrowing_row(tallies)
+        show_list(begun, index, is_counted=tallies is not None)

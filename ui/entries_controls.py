@@ -24,29 +24,28 @@ Tallies = Sequence[Tally] | None
 """What is counted so far; None while it is not."""
 
 
-def choose_store() -> bool:
-    """Strategy and namespace; whether there is one that can be browsed."""
+def choose_store() -> Sequence[str] | None:
+    """The strategy; the namespaces of one that can be browsed, else None, and the page says why."""
     lab = laboratory()
     names = entries_state.strategies()
     if not names:
         st.info(_("There is no strategy with a cache to browse. The operator can add one."), icon=":material/info:")
-        return False
+        return None
     ours = [name for name in names if lab.strategies.is_ours(name)]
     choose_from_link("entries_strategy", names, (ours or names)[0])
-    left, right = st.columns([3, 1.4], gap="medium", vertical_alignment="bottom")
-    with left:
-        st.segmented_control(
-            _("Cache strategy"),
-            names,
-            format_func=lambda name: f"{words.strategy_icon(lab, name)} {words.strategy(lab, name)}",
-            key="entries_strategy",
-            required=True,
-            persist_state="session",
-            on_change=entries_state.another_store,
-        )
+    st.segmented_control(
+        _("Cache strategy"),
+        names,
+        format_func=lambda name: f"{words.strategy_icon(lab, name)} {words.strategy(lab, name)}",
+        key="entries_strategy",
+        required=True,
+        persist_state="session",
+        on_change=entries_state.another_store,
+    )
     keep_in_link("entries_strategy", (ours or names)[0])
     if not lab.strategies.is_ours(entries_state.strategy()):
-        return True
+        show_foreign(entries_state.strategy())
+        return None
     try:
         namespaces = entries_state.namespaces()
     except StrategyUnavailableError as error:
@@ -57,49 +56,58 @@ def choose_store() -> bool:
             icon=":material/cloud_off:",
         )
         st.button(_("Try again"), key="entries_retry", icon=":material/refresh:", on_click=entries_state.refresh)
-        return False
+        return None
     choose_from_link("entries_namespace", namespaces, namespaces[0])
-    with right:
-        st.selectbox(
-            _("Namespace"),
-            namespaces,
-            key="entries_namespace",
-            persist_state="session",
-            on_change=entries_state.another_store,
-            help=_("Entries of different namespaces never meet. The lab has one for each server that gives answers."),
-        )
-    keep_in_link("entries_namespace", namespaces[0])
-    return True
+    return namespaces
 
 
-def search_field() -> None:
-    """The words looked for, which stand in the link."""
-    key = "entries_search"
-    if key not in st.session_state:
-        st.session_state[key] = st.query_params.get(key, "")
-    st.text_input(
+def show_foreign(strategy: str) -> None:
+    """Why one of LangChain's own caches can't be browsed."""
+    st.info(
+        _(
+            "{strategy} can't be browsed: LangChain's caches can only be asked for the answer to one exact prompt. "
+            "They have no list of what they hold, no times and no sizes."
+        ).format(strategy=shown_in_line(words.strategy(laboratory(), strategy))),
+        icon=":material/visibility_off:",
+    )
+
+
+def search_row(namespaces: Sequence[str]) -> None:
+    """The words looked for, and where."""
+    left, right = st.columns([3, 1.2], gap="medium", vertical_alignment="bottom")
+    left.text_input(
         _("Search in prompts and answers"),
-        key=key,
+        key="entries_search",
         type="search",
         live="300ms",
         placeholder=_("Words, or how they begin"),
         on_change=entries_state.first_page,
         persist_state="session",
-        max_chars=500,
+        max_chars=entries_state.LONGEST_TEXT,
     )
-    keep_in_link(key, "")
+    keep_in_link("entries_search", "")
+    right.selectbox(
+        _("Namespace"),
+        namespaces,
+        key="entries_namespace",
+        persist_state="session",
+        on_change=entries_state.another_store,
+        help=_("Entries of different namespaces never meet. The lab has one for each server that gives answers."),
+    )
+    keep_in_link("entries_namespace", namespaces[0])
 
 
 def narrowing_row(tallies: Tallies) -> None:
     """What the list can be narrowed by, with how many entries each choice would leave, and its order."""
     chosen = entries_state.narrowing()
     models = sorted({*facets.models(tallies or ()), *([chosen.model] if chosen.model else [])})
-    entries_state.choose_from_the_link(models)
 
     def counted(label: str, narrowing: Narrowing) -> str:
-        return label if tallies is None else f"{label} · {count(facets.count(tallies, narrowing))}"
+        if tallies is None or narrowing == chosen:
+            return label  # what the chosen one leaves, the list says
+        return f"{label} · {count(facets.count(tallies, narrowing))}"
 
-    columns = st.columns([1.5, 1.15, 1.3, 1.25, 1.35, 0.9], gap="small", vertical_alignment="bottom")
+    columns = st.columns([1.35, 1, 1.4, 1.3, 1.1, 1.25], gap="small", vertical_alignment="bottom")
     _select(
         columns[0], _("Model"), "entries_model", [EVERY_MODEL, *models],
         lambda name: counted(name or _("Every model"), replace(chosen, model=name or None)),

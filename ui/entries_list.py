@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,22 +14,32 @@ from pandas.io.formats.style import Styler
 from cache_backends import CacheError, EntryPage, EntrySummary, Tally
 from cache_backends.records import EntryOrder
 from lab import browsing, facets
-from lab.browsing import ListJob, ListRequest
+from lab.browsing import ListJob, ListRequest, TallyJob
 from lab.indexing import IndexJob, StoppedError
 from lab.jobs import TooManyJobsError
 from lab.strategies import StrategyUnavailableError
 from ui import entries_state
 from ui.entries_controls import order_title
 from ui.language import _, ngettext
-from ui.numbers import DASH, count, moment, size, span
+from ui.numbers import DASH, ago, count, moment, size, span
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
-from ui.waiting import waited_for
+from ui.waiting import begin, wait_for
 
 POLL_S = 0.5
 INDEX_PATIENCE_S = 0.15
 ROW_HEIGHT, ROWS_SEEN = 35, 15
-TOO_MANY = "too many"
+COUNTS_KEPT_S = 10.0
+"""So long what took a while to count is shown as it was, while one goes from page to page."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A page of a list on its way; without jobs where too many are running."""
+
+    asked: ListRequest
+    listing: ListJob | None
+    counting: TallyJob | None
 
 
 def begin_index(*, at_once: bool = False) -> IndexJob | None:
@@ -46,44 +57,49 @@ def begin_index(*, at_once: bool = False) -> IndexJob | None:
     return job
 
 
-def tallies() -> Sequence[Tally] | None:
-    """How many of the entries found there are of each kind; None while that is being counted."""
+def begin_list() -> Begun:
+    """Begin to list a page, and to count what can be chosen among, at the same time."""
     state = entries_state.state()
-    search = entries_state.search()
-    hour = facets.begin_of_hour(time.time())
-    key = (entries_state.strategy(), entries_state.namespace(), search, hour, state.version)
+    search, hour = entries_state.search(), facets.begin_of_hour(time.time())
+    store = (entries_state.strategy(), entries_state.namespace(), state.version)
+    asked = entries_state.request()
     try:
-        job = waited_for(
+        counting = begin(
             "tally",
-            key,
-            lambda: browsing.start_tally(
-                laboratory(), entries_state.strategy(), entries_state.namespace(), search, facets.age_marks(hour)
-            ),
+            (*store, search, hour),
+            lambda: browsing.start_tally(laboratory(), *store[:2], search, facets.age_marks(hour)),
+            keep_s=COUNTS_KEPT_S,
         )
+        listing = begin("list", (*store, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
     except TooManyJobsError:
+        return Begun(asked, None, None)
+    return Begun(asked, listing, counting)
+
+
+def counts(begun: Begun) -> Sequence[Tally] | None:
+    """How many of the entries found there are of each kind; None while that is being counted."""
+    if begun.counting is None or not wait_for("tally"):
         return None
-    return job.result
+    return begun.counting.result
 
 
-def show_list(index: IndexJob | None) -> None:
-    """One page in whatever state it is, and how far its index is."""
+def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> None:
+    """One page in whatever state it is, and how far its index and its counts are."""
     if index is not None and is_behind(index):
         _watch_index(index)
-    asked = entries_state.request()
-    state = entries_state.state()
-    key = (asked.strategy, asked.namespace, _without_now(asked), state.version)
-    try:
-        job = waited_for("list", key, lambda: browsing.start_list(laboratory(), asked))
-    except TooManyJobsError:
+    if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return
     with st.container(key="entries_result"):
-        if not job.finished:
+        job = begun.listing
+        if not wait_for("list"):
             _watch_list(job)
         elif job.error is not None:
             _show_failure(job.error)
         elif job.result is not None:
-            _show_page(job.result, asked)
+            _show_page(job.result, begun.asked)
+    if begun.counting is not None and not is_counted and begun.counting.error is None:
+        _watch_counts(begun.counting)
 
 
 def is_behind(index: IndexJob) -> bool:
@@ -113,6 +129,13 @@ def _watch_index(index: IndexJob) -> None:
                 "counted below is among those."
             ).format(done=count(newest.looked_at), all=count(newest.of or 0)),
         )
+
+
+@st.fragment(run_every=POLL_S)
+def _watch_counts(counting: TallyJob) -> None:
+    if counting.finished:
+        st.rerun()
+    st.caption(_("What each choice above would leave is still being counted."))
 
 
 @st.fragment(run_every=POLL_S)
@@ -243,8 +266,8 @@ def table(entries: Sequence[EntrySummary], now: float, timezone: str | None) -> 
             "prompt": [one_line(entry.prompt) for entry in entries],
             "answer": [one_line(entry.answer) for entry in entries],
             "model": [entry.model or DASH for entry in entries],
-            "created_at": [moment(entry.created_at, timezone) for entry in entries],
-            "last_used_at": [moment(entry.last_used_at, timezone) for entry in entries],
+            "created_at": [moment(entry.created_at, timezone)[:-3] for entry in entries],
+            "last_used_at": [ago(now - entry.last_used_at) for entry in entries],
             "hits": [entry.hits for entry in entries],
             "size": [entry.size_bytes for entry in entries],
             "life": [life_left(entry, now) for entry in entries],
@@ -281,15 +304,15 @@ def time_left(entry: EntrySummary, now: float) -> str:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "prompt": column.TextColumn(_("Prompt"), width="medium"),
-        "answer": column.TextColumn(_("Answer"), width="medium"),
-        "model": column.TextColumn(_("Model"), width=110),
-        "created_at": column.TextColumn(order_title("created_at"), width=140),
-        "last_used_at": column.TextColumn(order_title("last_used_at"), width=140),
-        "hits": column.NumberColumn(order_title("hits"), width=60),
-        "size": column.NumberColumn(order_title("size_bytes"), width=75),
-        "life": column.ProgressColumn(_("Life left"), min_value=0.0, max_value=1.0, format="percent", width=90),
-        "time_left": column.TextColumn(order_title("expires_at"), width=80),
+        "prompt": column.TextColumn(_("Prompt"), width=162),
+        "answer": column.TextColumn(_("Answer"), width=132),
+        "model": column.TextColumn(_("Model"), width=95),
+        "created_at": column.TextColumn(order_title("created_at"), width=118),
+        "last_used_at": column.TextColumn(order_title("last_used_at"), width=85),
+        "hits": column.NumberColumn(order_title("hits"), width=48),
+        "size": column.NumberColumn(order_title("size_bytes"), width=62),
+        "life": column.ProgressColumn(_("Life left"), min_value=0.0, max_value=1.0, format="percent", width=92),
+        "time_left": column.TextColumn(order_title("expires_at"), width=68),
     }
 
 

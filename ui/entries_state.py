@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
@@ -27,6 +26,8 @@ STATES: tuple[EntryState, ...] = get_args(EntryState)
 SIZES = ("any", *map(str, SIZE_CLASSES))
 DIRECTIONS = ("down", "up")
 PAGE_ROWS = 50
+LONGEST_TEXT = 500
+"""Characters that can be looked for."""
 UNDO_S = 10.0
 
 
@@ -90,9 +91,11 @@ def cache() -> CacheBackend:
     return browsing.cache_of(laboratory(), strategy(), namespace())
 
 
-def choose_from_the_link(models: Sequence[str]) -> None:
+def choose_from_the_link() -> None:
     """Before the widgets are made: what the link says, or nothing chosen."""
-    choose_from_link("entries_model", [EVERY_MODEL, *models], EVERY_MODEL)
+    for key in ("entries_search", "entries_model"):
+        if key not in st.session_state:
+            st.session_state[key] = st.query_params.get(key, "")[:LONGEST_TEXT]
     choose_from_link("entries_state", STATES, "any")
     choose_from_link("entries_age", AGE_CHOICES, "any")
     choose_from_link("entries_size", SIZES, "any")

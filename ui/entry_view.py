@@ -30,7 +30,7 @@ LONGEST_SHOWN = 100_000
 """Characters of a text that a page shows: a browser takes seconds for the 10 MB that an answer may have."""
 LONGEST_VALUE = 2_000
 """Characters of a parameter that the table of them shows."""
-TEXT_HEIGHT = 360
+TEXT_HEIGHT = 300
 
 
 def show_entry(key: str) -> None:
@@ -82,6 +82,9 @@ def _show(entry: CacheEntry) -> None:
         keep_in_link("entry_part", PARTS[0])
         with st.container(key="entry_content"):
             _show_part(entry, st.session_state["entry_part"])
+        st.caption(_("Where it lies"))
+        with st.container(key="entry_location"):
+            st.code(visible(entry.location), language=None, wrap_lines=True)
     with right:
         _show_facts(entry, now)
         show_changes(entry)
@@ -199,9 +202,6 @@ def _show_facts(entry: CacheEntry, now: float) -> None:
         ),
     ]
     st.markdown("\n".join(f"- {title}: **{shown_in_line(visible(value))}**" for title, value in lines))
-    st.caption(_("Where it lies"))
-    with st.container(key="entry_location"):
-        st.code(visible(entry.location), language=None, wrap_lines=True)
 
 
 def _part_title(part: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -16,6 +17,8 @@ T = TypeVar("T")
 
 PATIENCE_S = 0.25
 """So long a run of the script waits: what is there by then is shown at once, without a sign of progress in between."""
+COSTLY_S = 0.05
+"""What took less is done anew each time."""
 STATE_KEY = "waited_for"
 
 
@@ -25,19 +28,29 @@ class _Waited:
     job: Job[Any, Any]
     was_slow: bool = False
     """Whether a run of the script has ended without it; its result is then kept, since it took a while."""
+    kept_until: float = 0.0
 
 
-def waited_for(slot: str, key: object, start: Callable[[], Job[P, T]], patience_s: float = PATIENCE_S) -> Job[P, T]:
-    """The job for `key`, finished if it is quick: a new one each time, unless the last one for the same key was slow.
+def begin(slot: str, key: object, start: Callable[[], Job[P, T]], keep_s: float = 0.0) -> Job[P, T]:
+    """The job for `key`: a new one, unless the last one for the same key was slow, or has not ended for `keep_s`.
 
     One job to a slot: another key stops the one before. Raises what `start` raises.
     """
     slots = cast(dict[str, _Waited], st.session_state.setdefault(STATE_KEY, {}))
     waited = slots.get(slot)
-    if waited is None or waited.key != key or not waited.was_slow:
+    if waited is None or waited.key != key or not (waited.was_slow or time.monotonic() < waited.kept_until):
         if waited is not None:
             waited.job.stop()
             laboratory().jobs.forget(waited.job.id)
-        waited = slots[slot] = _Waited(key, start())
-        waited.was_slow = not waited.job.wait(patience_s)
+        waited = slots[slot] = _Waited(key, start(), kept_until=time.monotonic() + keep_s)
     return waited.job
+
+
+def wait_for(slot: str, patience_s: float = PATIENCE_S) -> bool:
+    """Wait a little for the job of a slot; whether it has ended."""
+    waited = cast(dict[str, _Waited], st.session_state[STATE_KEY])[slot]
+    if not waited.was_slow:
+        waited.was_slow = not waited.job.wait(patience_s)
+        if time.monotonic() - waited.job.began_at < COSTLY_S:
+            waited.kept_until = 0.0
+    return waited.job.finished
