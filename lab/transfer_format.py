@@ -35,7 +35,6 @@ MAX_MODEL_LENGTH = 200
 """Characters of a model's name; no cache finds a longer one."""
 LATEST_END = 2.0**62
 """Of a time to live: what every database can compare with."""
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GREATEST_WHOLE = 2**64
 """Whole numbers beyond it, or at or below its negative half, are no whole numbers to the codec."""
 
@@ -153,7 +152,7 @@ _ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        text = line.removeprefix(_BYTE_ORDER_MARK).decode()
+        text = line.decode()
     except UnicodeDecodeError as error:
         raise LineRefusedError(f"byte {error.start + 1} of the line is not UTF-8; save the file in UTF-8.") from error
     try:
