@@ -53,7 +53,7 @@ def import_lines(
     except (CacheError, OSError) as error:
         return intake.result(error=detail(error))
     show(intake.so_far(number))
-    return intake.result(stopped=stopping())
+    return intake.result()
 
 
 def _put(intake: Intake, number: int, line: bytes) -> None:

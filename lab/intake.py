@@ -40,7 +40,7 @@ class ImportResult:
     unverified: int
     """Of those that went in: entries whose key can't be checked, since a secret was taken out of their parameters."""
     skipped: int
-    """Rows of other namespaces."""
+    """Answers of other namespaces."""
     mistakes: tuple[Mistake, ...]
     """The first of them, at most `MOST_MISTAKES`."""
     mistakes_in_all: int

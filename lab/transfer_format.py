@@ -12,9 +12,6 @@ original request. Where a secret was taken out of the parameters, it can't be co
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,19 +21,18 @@ import orjson
 from cache_backends import CacheEntry, cache_key
 from cache_backends.codec import encode
 from cache_backends.keys import digest_of
-from cache_backends.readable import REDACTED, readable_parameters, redact, shortened
+from cache_backends.readable import REDACTED, readable_parameters
 from cache_backends.restoring import LATEST_USE, MOST_HITS
 from cache_backends.storage import StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 from lab.checked_answers import AnswerRefusedError, checked_generations
+from lab.strict_json import JSONRefusedError, parsed, shown
 
 FORMAT = 1
 MAX_MODEL_LENGTH = 200
 """Characters of a model's name; no cache finds a longer one."""
 LATEST_END = 2.0**62
 """Of a time to live: what every database can compare with."""
-_GREATEST_WHOLE = 2**64
-"""Whole numbers beyond it, or at or below its negative half, are no whole numbers to the codec."""
 
 
 class LineRefusedError(ValueError):
@@ -75,7 +71,7 @@ def line_of(entry: CacheEntry) -> bytes:
 
 def entry_of(line: bytes) -> ReadEntry:
     """The entry of a line that anybody may have written. Raises `LineRefusedError`."""
-    fields = _fields(_parsed(line))
+    fields = _fields(_object(line))
     prompt, llm_string = fields["raw_prompt"], fields["llm_string"]
     _refuse_lone_surrogates(fields)
     try:
@@ -88,7 +84,7 @@ def entry_of(line: bytes) -> ReadEntry:
     is_verified = fields["key"] == cache_key(prompt, llm_string)
     if not is_verified and REDACTED not in llm_string:
         raise LineRefusedError(
-            f"key is {_shown(fields['key'])}, which is not that of its prompt and parameters; "
+            f"key is {shown(fields['key'])}, which is not that of its prompt and parameters; "
             f"only {cache_key(prompt, llm_string)!r} is allowed."
         )
     stored = StoredEntry(
@@ -150,40 +146,30 @@ _ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
 """By field, what it may hold: as a test, and in words."""
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def _object(line: bytes) -> dict[str, Any]:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
         raise LineRefusedError(f"byte {error.start + 1} of the line is not UTF-8; save the file in UTF-8.") from error
     try:
-        parsed = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-        )
-    except json.JSONDecodeError as error:
-        raise LineRefusedError(
-            f"not JSON at character {error.pos + 1}: {error.msg}. One object a line is allowed."
-        ) from error
-    except RecursionError as error:
-        raise LineRefusedError("lists and objects lie too deep within each other.") from error
-    if not isinstance(parsed, dict):
-        raise LineRefusedError(f"the line holds {_shown(parsed)}; a JSON object is allowed.")
-    return parsed
+        made = parsed(text)
+    except JSONRefusedError as error:
+        raise LineRefusedError(str(error)) from error
+    if not isinstance(made, dict):
+        raise LineRefusedError(f"the line holds {shown(made)}; a JSON object is allowed.")
+    return made
 
 
-def _fields(parsed: dict[str, Any]) -> dict[str, Any]:
+def _fields(made: dict[str, Any]) -> dict[str, Any]:
     for name, (is_allowed, in_words) in _ALLOWED.items():
-        if name not in parsed:
+        if name not in made:
             raise LineRefusedError(f"{name} is missing; it must be {in_words}.")
-        if not is_allowed(parsed[name]):
-            raise LineRefusedError(f"{name} is {_shown(parsed[name])}; allowed is {in_words}.")
-    others = [name for name in parsed if name not in _ALLOWED]
+        if not is_allowed(made[name]):
+            raise LineRefusedError(f"{name} is {shown(made[name])}; allowed is {in_words}.")
+    others = [name for name in made if name not in _ALLOWED]
     if others:
-        raise LineRefusedError(f"{_shown(others[0])} is no field of an entry; allowed are {', '.join(_ALLOWED)}.")
-    return parsed
+        raise LineRefusedError(f"{shown(others[0])} is no field of an entry; allowed are {', '.join(_ALLOWED)}.")
+    return made
 
 
 def _refuse_lone_surrogates(fields: dict[str, Any]) -> None:
@@ -196,39 +182,5 @@ def _refuse_lone_surrogates(fields: dict[str, Any]) -> None:
             ) from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise LineRefusedError(f"{_shown(name)} is more than once in one object; once is allowed.")
-    return made
-
-
-def _refuse_constant(name: str) -> None:
-    raise LineRefusedError(f"{name} is no number of JSON; numbers or null are allowed.")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise LineRefusedError(f"the number {shortened(digits, 40)} is too great; up to 1.7e308 is allowed.")
-    return number
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > 20 or not -(_GREATEST_WHOLE // 2) <= (number := int(digits)) < _GREATEST_WHOLE:
-        raise LineRefusedError(f"the whole number {shortened(digits, 40)} has more than 64 bits; up to 64 are allowed.")
-    return number
-
-
 def _seconds(value: float | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _shown(value: object) -> str:
-    """A value as a sentence can show it: short, and without credentials."""
-    if isinstance(value, str):
-        return redact(repr(shortened(value, 40)))
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "an object"
-    return json.dumps(value)

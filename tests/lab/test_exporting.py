@@ -211,7 +211,7 @@ def test_large_entries_are_not_in_memory_together(cache: MemoryCache, monkeypatc
 
     monkeypatch.setattr(cache, "get_many", counted)
     assert len(list(export_lines(cache))) == 8
-    assert sum(size > 8_000_000 for size in sizes) == 1  # the one that has more by itself
+    assert sorted(sizes)[-2] < 8_000_000 < sorted(sizes)[-1] < 9_100_000  # the one that has more by itself
     assert sum(sizes) > 27_000_000
 
 

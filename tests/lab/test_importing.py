@@ -68,7 +68,7 @@ def test_right_lines_go_in_and_wrong_ones_are_told_by_their_numbers(cache: Memor
     assert result.imported == 3
     assert prompts(cache) == {"q0", "q1", "q2"}
     assert told(result) == [
-        (2, "not JSON at character 1: Expecting value. One object a line is allowed."),
+        (2, "not JSON at character 1: Expecting value."),
         (5, "format is 7; allowed is 1."),
     ]
     assert result.mistakes_in_all == 2

@@ -197,7 +197,7 @@ def test_whole_numbers_are_times_too() -> None:
     [
         (b"", "not JSON at character 1"),
         (b"\n", "not JSON at character 2"),
-        (b"hello", "not JSON at character 1: Expecting value. One object a line is allowed."),
+        (b"hello", "not JSON at character 1: Expecting value."),
         (b"{} {}", "not JSON at character 4: Extra data"),
         (b'{"format": 1', "not JSON at character 13"),
         (b"[1]", "the line holds a list; a JSON object is allowed."),
