@@ -9,6 +9,9 @@ from typing import Any
 
 from cache_backends.readable import redact, shortened
 
+MOST_SIGNS = 3_000_000
+"""Signs of JSON's structure in one text: 64 MB of "[]," would take 3 GB once they are parsed."""
+_SIGNS = '[{",'
 _GREATEST_WHOLE = 2**64
 """Whole numbers from there on, or below its negative half, are no whole numbers to the codec."""
 
@@ -23,8 +26,10 @@ class NotJSONError(JSONRefusedError):
 
 def parsed(text: str) -> Any:
     """What the text means. Raises `JSONRefusedError`, also for a name that is twice in an object, for numbers that
-    are none or have more than 64 bits, and for lists and objects too deep within each other.
+    are none or have more than 64 bits, and for lists and objects that are too many or too deep within each other.
     """
+    if len(text) > MOST_SIGNS and sum(map(text.count, _SIGNS)) > MOST_SIGNS:
+        raise JSONRefusedError(f"it has more than {MOST_SIGNS} brackets, braces, commas and quotes.")
     try:
         return json.loads(
             text,

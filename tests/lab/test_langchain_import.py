@@ -743,7 +743,13 @@ def test_a_long_search_of_sqlite_is_stopped_in_its_middle(
     monkeypatch.setattr(langchain_import, "STEPS_BETWEEN_LOOKS", 50)
     create = "create table full_llm_cache (prompt, llm, idx, response)"  # without an order: all is sorted first
     path = rows(*((f"q{number}", LLM, 0, GOOD) for number in range(1000)), create=create)
-    result = import_langchain(path, ours, stopping=lambda: True)
+    asked: list[None] = []
+
+    def stopping() -> bool:
+        asked.append(None)
+        return len(asked) > 20
+
+    result = import_langchain(path, ours, stopping=stopping)
     assert (result.imported, result.stopped, result.error) == (0, True, None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -327,6 +328,24 @@ def test_deep_nesting_in_an_answer_is_refused_or_can_be_kept() -> None:
 
     assert "can't be kept" in mistake(line(generations=nested(300)))
     MemoryCache().restore(entry_of(line(generations=nested(100))).entry)
+
+
+def test_a_line_that_would_take_gigabytes_is_refused() -> None:
+    for unit in ("[],", "{},", '"ab",', "1.5,"):
+        made = line(generations=["HERE"]).decode().replace('"HERE"', unit * 4_000_000 + "0")
+        tracemalloc.start()
+        try:
+            assert mistake(made.encode()) == "it has more than 3000000 brackets, braces, commas and quotes."
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 3 * len(made)
+
+
+def test_a_long_answer_is_read() -> None:
+    text = 'He said: "[...], {...}", and more of it. ' * 250_000
+    read = entry_of(line(generations=[{"text": text}])).entry
+    assert read.text == text
 
 
 def test_usage_that_a_hit_of_langchain_has_changed_is_allowed() -> None:
