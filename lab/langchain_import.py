@@ -201,26 +201,19 @@ def _requests(connection: apsw.Connection) -> Iterator[tuple[int, _Request | Non
 
 
 def _put(intake: Intake, request: _Request, namespace: str | None) -> None:
-    if request.problem is not None:
-        intake.refuse(*request.problem)
-        return
-    assert request.prompt is not None
-    assert request.llm is not None
     try:
-        prompt, llm_string = request.prompt.decode(), request.llm.decode()
+        llm_string = _parameters(request.llm or b"", namespace)
+        if llm_string is None:
+            intake.skipped += 1
+            return
+        if request.problem is not None:
+            intake.refuse(*request.problem)
+            return
+        prompt = (request.prompt or b"").decode()
         responses = [(row.response or b"").decode() for row in request.rows]
     except UnicodeDecodeError:
         intake.refuse(request.number, "prompt, llm or response holds bytes that are not UTF-8.")
         return
-    own_prefix = None if namespace is None else qualified(namespace, "")
-    if own_prefix is not None and llm_string.startswith(own_prefix):
-        llm_string = llm_string.removeprefix(own_prefix)
-    else:
-        other, parameters = unqualified(llm_string)
-        if other is not None and namespace is not None:
-            intake.skipped += 1
-            return
-        llm_string = parameters
     try:
         entry = _entry(intake.cache, prompt, llm_string, responses)
     except ResponseRefusedError as refused:
@@ -229,6 +222,15 @@ def _put(intake: Intake, request: _Request, namespace: str | None) -> None:
         intake.refuse(request.number, f"the answer can't be kept: {error}.")
     else:
         intake.put(request.number, entry)
+
+
+def _parameters(llm: bytes, namespace: str | None) -> str | None:
+    """LangChain's parameters without the laboratory's namespace before them; None where it is another one."""
+    llm_string = llm.decode()
+    if namespace is not None and llm_string.startswith(qualified(namespace, "")):
+        return llm_string.removeprefix(qualified(namespace, ""))
+    other, parameters = unqualified(llm_string)
+    return parameters if namespace is None or other is None else None
 
 
 def _entry(cache: CacheBackend, prompt: str, llm_string: str, responses: list[str]) -> CacheEntry:

@@ -77,6 +77,7 @@ def test_a_whole_cache_moves_into_another(
     clock.advance(1000)
     assert import_lines(file, here).imported == 12
     assert everything(here) == everything(there)
+    assert b"".join(export_lines(here)) == file.getvalue()
     assert {entry.namespace for entry in here.entries().entries} == {"elsewhere"}
     assert here.lookup("q1", LLM) == there.lookup("q1", LLM) is not None
     assert here.lookup("q3", LLM) is there.lookup("q3", LLM) is None  # expired, and moved as such

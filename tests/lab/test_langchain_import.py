@@ -295,6 +295,14 @@ def test_answers_of_other_namespaces_are_skipped_where_one_is_named(
     assert ours.lookup("mine of odd parameters", "model") == ANSWERS["plain"]
 
 
+def test_nothing_is_told_of_answers_of_other_namespaces(rows: Callable[..., Path], ours: MemoryCache) -> None:
+    path = rows(
+        ("q", qualified("b", LLM), 0, '"their secret"'), ("r", qualified("b", LLM), 0, None), ("s", LLM, 0, GOOD)
+    )
+    result = import_langchain(path, ours, namespace="a")
+    assert (result.imported, result.skipped, result.mistakes_in_all) == (1, 2, 0)
+
+
 @pytest.mark.parametrize("llm_string", [LLM, CHAT_LLM, "model", "", "two\nlines", "[1\n[2", "{\n{", "\n"])
 def test_parameters_without_a_namespace_stay_as_they_are(llm_string: str) -> None:
     assert unqualified(llm_string) == (None, llm_string)
