@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from cache_backends.codec import encode
 from cache_backends.keys import request_digest
 from cache_backends.readable import message_prompt, readable_parameters
 from cache_backends.servers.redis_scripts import in_empty_partition
+from cache_backends.sqlite_rows import KNOW_LLM_STRING, KNOW_NAMESPACE, WRITE, new_entry
 from cache_backends.storage import StoredEntry
 
 Load = Callable[[Any, Sequence[StoredEntry]], None]
@@ -33,10 +35,39 @@ NOW = 1_900_000_000.0
 """The oldest entry is of then; later than today, so that none has expired while it is measured."""
 
 
-def many_entries(count: int) -> Iterator[list[StoredEntry]]:
+@dataclass(frozen=True)
+class Kind:
+    """How long texts are at most, and how many models answered."""
+
+    question_length: int = payload.QUESTION_LENGTH
+    answer_length: int = payload.ANSWER_LENGTH
+    models: int = 1
+    created_from: float = NOW
+    created_every_s: float = 1.0
+    rare_every: int = RARE_EVERY
+    numbered: bool = False
+    """Whether each question has its number in it: short ones would else be equal now and then."""
+
+
+def many_entries(count: int, kind: Kind = Kind()) -> Iterator[list[StoredEntry]]:
     """Entries 0, 1, 2 … in portions, the newest last; most of different lengths, some used, some that never end."""
     for first in range(0, count, PORTION):
-        yield [_entry(number) for number in range(first, min(first + PORTION, count))]
+        yield [_entry(number, kind) for number in range(first, min(first + PORTION, count))]
+
+
+def load_sqlite(cache: Any, entries: Sequence[StoredEntry]) -> None:
+    """Into a SQLite file, by the statement of a store, in one transaction."""
+    new = [new_entry(entry, cache.namespace) for entry in entries]
+    with cache._store.file.transaction() as connection:
+        connection.executemany(KNOW_NAMESPACE, {one.namespace for one in new})
+        connection.executemany(KNOW_LLM_STRING, {one.llm_string for one in new})
+        connection.executemany(WRITE, [one.row for one in new])
+
+
+def load_one_by_one(cache: Any, entries: Sequence[StoredEntry]) -> None:
+    """By what stores an entry."""
+    for entry in entries:
+        cache._write(entry)
 
 
 def load_rows(cache: Any, entries: Sequence[StoredEntry]) -> None:
@@ -70,29 +101,38 @@ def _texts(cache: CacheBackend, entries: Sequence[StoredEntry]) -> list[tuple[in
     return [(interned_id(text), text.encode()) for text in texts]
 
 
-def _entry(number: int) -> StoredEntry:
+def _entry(number: int, kind: Kind) -> StoredEntry:
     chosen = random.Random(number)
-    question = _text(chosen, payload.QUESTION_LENGTH - chosen.randrange(100))
-    answer = _text(chosen, payload.ANSWER_LENGTH - chosen.randrange(500))
+    question = _text(chosen, kind.question_length - chosen.randrange(kind.question_length // 3))
+    answer = _text(chosen, kind.answer_length - chosen.randrange(kind.answer_length // 2))
+    if kind.numbered:
+        question += f" {number}"
     if number % FREQUENT_EVERY == 0:
         question += f" {FREQUENT}?"
-    if number % RARE_EVERY == 0:
+    if number % kind.rare_every == 0:
         answer += f" {RARE}."
     prompt = message_prompt(question)
     before, after = _around_content()
-    parameters = readable_parameters(payload.LLM_STRING)
+    llm_string = _llm_string(number % kind.models)
+    parameters = readable_parameters(llm_string)
+    created_at = kind.created_from + number * kind.created_every_s
     return StoredEntry(
-        digest=request_digest(prompt, payload.LLM_STRING),
+        digest=request_digest(prompt, llm_string),
         payload=before + orjson.dumps(answer) + after,
-        created_at=NOW + number,
-        expires_at=NOW + 1e6 + chosen.randrange(1_000_000) if number % 2 else None,
-        model_time_s=1.0,
+        created_at=created_at,
+        expires_at=kind.created_from + 1e6 + chosen.randrange(1_000_000) if number % 2 else None,
+        model_time_s=0.2 + chosen.random() * 3,
         model=parameters.model,
         raw_prompt=prompt,
         llm_string=parameters.llm_string,
-        last_used_at=NOW + number,
+        last_used_at=created_at,
         hits=chosen.randrange(50) if number % 3 else 0,
     )
+
+
+@cache
+def _llm_string(model: int) -> str:
+    return payload.LLM_STRING if model == 0 else payload.LLM_STRING.replace("gpt-4o-mini", f"gpt-4o-mini-{model}")
 
 
 @cache

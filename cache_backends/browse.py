@@ -11,7 +11,7 @@ import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self, get_args
 
 import orjson
@@ -79,14 +79,14 @@ class Query:
     @property
     def has_filters(self) -> bool:
         """Whether anything but a search narrows what is found."""
-        return self != Query(
-            search=self.search,
-            order_by=self.order_by,
-            descending=self.descending,
-            limit=self.limit,
-            after=self.after,
-            up_to_date=self.up_to_date,
-            progress=self.progress,
+        bounds = (self.created_from, self.created_before, self.min_bytes, self.below_bytes)
+        return self.model is not None or self.state != "any" or any(bound is not None for bound in bounds)
+
+    @property
+    def anywhere(self) -> Query:
+        """What the pages of a list have in common: as many match on each."""
+        return replace(
+            self, order_by="created_at", descending=True, limit=1, after=None, up_to_date=True, progress=no_progress
         )
 
     def admits(self, summary: EntrySummary, now: float) -> bool:

@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import orjson
-
 from cache_backends import json_format
 from cache_backends.atomic_file import write_atomically
 from cache_backends.base import CacheBackend
-from cache_backends.browse import Row
+from cache_backends.browse import Progress, Row
+from cache_backends.browse_index import BrowseIndex
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.file_lock import NOTHING_BUT_FILES, held_still, locked
 from cache_backends.fresh_objects import generations_from
+from cache_backends.indexed import IndexedBrowsing
+from cache_backends.json_index import update_index
 from cache_backends.json_store import (
-    NAMESPACE_MARKER,
     JSONStore,
     entry_files,
     namespace_folder,
@@ -34,7 +34,7 @@ from cache_backends.json_store import (
     take_away,
 )
 from cache_backends.limits import Limits
-from cache_backends.records import CacheEntry, StoreAbout
+from cache_backends.records import CacheEntry, EntrySummary, StoreAbout
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
 
@@ -63,7 +63,7 @@ class _Whole(NamedTuple):
         return json_format.stored_entry(self.document, self.status.st_mtime)
 
 
-class JSONFileCache(CacheBackend):
+class JSONFileCache(IndexedBrowsing, CacheBackend):
     """A cache of one readable JSON file an entry, synced when stored, shared by threads and processes.
 
     >>> import tempfile
@@ -191,21 +191,36 @@ class JSONFileCache(CacheBackend):
                     yield entry_row(entry, decode(entry.payload), self.namespace)
 
     def _namespaces(self) -> Sequence[str]:
-        names = []
-        for folder in self._open_store().namespace_folders():
-            with contextlib.suppress(OSError, orjson.JSONDecodeError, TypeError, KeyError):
-                name = orjson.loads(Path(folder, NAMESPACE_MARKER).read_bytes())["namespace"]
-                if isinstance(name, str) and next(entry_files(folder), None) is not None:
-                    names.append(name)
-        return names
+        folders = self._open_store().namespaces()
+        return [name for name, folder in folders.items() if next(entry_files(folder), None) is not None]
+
+    def _browse_index(self) -> BrowseIndex:
+        return self._open_store().index()
+
+    def _update_index(self, index: BrowseIndex, progress: Progress) -> None:
+        self._store.write_uses()
+        update_index(index, self._store.namespaces(), self._stored, progress)
+
+    def _stored(self, namespace: str, key: str) -> StoredEntry | None:
+        whole = self.view(namespace=namespace)._whole(key)
+        return None if whole is None else whole.entry
+
+    def _summaries(self, digests: Sequence[bytes]) -> Sequence[EntrySummary]:
+        shown = []
+        for digest in digests:
+            with contextlib.suppress(CacheError):
+                whole = self._whole(digest.hex())
+                if whole is not None:
+                    entry = whole.entry
+                    shown.append(entry_row(entry, decode(entry.payload), self.namespace).summary)
+        return shown
 
     def _about(self) -> StoreAbout:
         return StoreAbout("JSON files", str(json_format.FORMAT), "every_write", "each file is synced")
 
     def _close(self) -> None:
         if not self._store.closed:
-            self._store.write_uses()
-            self._store.closed = True
+            self._store.close()
 
     def flush(self) -> None:
         """Write the uses that are only noted in memory so far."""

@@ -2,6 +2,7 @@
 
     folder/llm-cache.json                                   says what this folder is, and its format
     folder/clear.lock                                       held while a namespace is cleared
+    folder/browse-index.db                                  made when somebody browses, and made anew if it is removed
     folder/<hash of the namespace>/namespace.json           the namespace's name
     folder/<hash of the namespace>/ab/abcdef….json          an entry, by its key
     folder/<hash of the namespace>/ab/abcdef….json.damaged  one that was set aside
@@ -16,6 +17,7 @@ import contextlib
 import os
 import re
 import secrets
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
@@ -26,6 +28,7 @@ import orjson
 
 from cache_backends import json_format
 from cache_backends.atomic_file import TEMPORARY_SUFFIX, nanoseconds, sweep, write_atomically
+from cache_backends.browse_index import BrowseIndex
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
 from cache_backends.file_lock import file_lock, locked
 from cache_backends.limits import Limits
@@ -34,6 +37,7 @@ from cache_backends.uses import MOST_NOTED, UnwrittenUses
 MARKER = "llm-cache.json"
 CLEAR_LOCK = "clear.lock"
 NAMESPACE_MARKER = "namespace.json"
+BROWSE_INDEX = "browse-index.db"
 _NAMESPACE, _PART = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{2}")
 _OURS = re.compile(r"[0-9a-f]{64}\.json(\..+)?")
 CLEARED_SUFFIX = ".cleared"
@@ -65,6 +69,8 @@ class JSONStore:
         self._clearing = f"{self.root}/{CLEAR_LOCK}"
         self.uses: UnwrittenUses[str] = UnwrittenUses()
         self.closed = False
+        self._index: BrowseIndex | None = None
+        self._opening = threading.Lock()
         try:
             if root.exists() and not root.is_dir():
                 raise CacheConfigError(f"{root} is a file. Name a folder for the JSON cache.")
@@ -81,6 +87,30 @@ class JSONStore:
             for entry in _scan(self.root)
             if _NAMESPACE.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
         ]
+
+    def namespaces(self) -> dict[str, str]:
+        """The folder of each namespace, by its name."""
+        folders = {}
+        for folder in self.namespace_folders():
+            with contextlib.suppress(OSError, orjson.JSONDecodeError, TypeError, KeyError):
+                name = orjson.loads(Path(folder, NAMESPACE_MARKER).read_bytes())["namespace"]
+                if isinstance(name, str):
+                    folders[name] = folder
+        return folders
+
+    def index(self) -> BrowseIndex:
+        """The index for browsing, opened when somebody browses. Raises `CacheError`."""
+        with self._opening:
+            if self._index is None:
+                self._index = BrowseIndex(Path(self.root, BROWSE_INDEX))
+            return self._index
+
+    def close(self) -> None:
+        """Write the uses noted so far, and close the index if there is one."""
+        self.write_uses()
+        self.closed = True
+        if self._index is not None:
+            self._index.close()
 
     def clear(self, namespace: str) -> None:
         """Remove a namespace in one step, by giving its folder another name; then its files, at leisure."""
@@ -173,6 +203,15 @@ class JSONStore:
 def entry_files(folder: str) -> Iterator[str]:
     """The files of all entries of a namespace."""
     return (entry.path for part in _parts(folder) for entry in _scan(part) if _ENTRY.fullmatch(entry.name))
+
+
+def entry_statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The key of each entry of a namespace, and what the system says of its file."""
+    for part in _parts(folder):
+        for entry in _scan(part):
+            if _ENTRY.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    yield entry.name.removesuffix(".json"), entry.stat(follow_symlinks=False)
 
 
 def take_away(file: str, seen: os.stat_result) -> str | None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,22 @@ from typing import Any
 import apsw
 
 from cache_backends.base import CacheBackend
-from cache_backends.browse import Row
+from cache_backends.browse import Progress, Row
+from cache_backends.browse_index import BrowseIndex
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.fresh_objects import generations_from
+from cache_backends.indexed import IndexedBrowsing
 from cache_backends.limits import Limits
-from cache_backends.records import CacheEntry, StoreAbout
+from cache_backends.records import CacheEntry, EntrySummary, StoreAbout, StoreStats
 from cache_backends.sqlite_file import SQLiteFile
-from cache_backends.sqlite_rows import READ, SCHEMA, WHOLE, new_entry
-from cache_backends.sqlite_upkeep import clear, evict, newest_use, purge, write_uses
+from cache_backends.sqlite_index import update_index
+from cache_backends.sqlite_rows import READ, SCHEMA, STATS, WHOLE, new_entry
+from cache_backends.sqlite_upkeep import change_lifetime, clear, evict, newest_use, purge, remove, write_uses
 from cache_backends.sqlite_writer import write
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
-from cache_backends.table_rows import found, interned_id, stored
+from cache_backends.table_rows import are_finite, found, interned_id, stored
 from cache_backends.uses import UnwrittenUses
 
 logger = logging.getLogger("cache_backends")
@@ -42,9 +46,24 @@ class SQLiteStore:
         self.file = SQLiteFile(path, SCHEMA)
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
         self.limits = Limits(max_entries, max_bytes, lambda: newest_use(self.file))
+        self._index: BrowseIndex | None = None
+        self._opening = threading.Lock()
+
+    def index(self) -> BrowseIndex:
+        """The index for browsing, opened when somebody browses. Raises `CacheError`."""
+        with self._opening:
+            if self._index is None:
+                self._index = BrowseIndex(self.file.path.with_name(f"{self.file.path.name}.browse"))
+            return self._index
+
+    def close(self) -> None:
+        """Close the file, and the index if there is one."""
+        self.file.close()
+        if self._index is not None:
+            self._index.close()
 
 
-class SQLiteCache(CacheBackend):
+class SQLiteCache(IndexedBrowsing, CacheBackend):
     """A cache in one SQLite file (write-ahead log, `synchronous=NORMAL`), shared by threads and processes.
 
     >>> import tempfile
@@ -116,13 +135,14 @@ class SQLiteCache(CacheBackend):
     def _delete(self, digest: bytes) -> bool:
         return self._changed("delete from entries where namespace = ? and key = ?", self._place(digest))
 
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        return remove(self._store.file, interned_id(self.namespace), digests)
+
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
-        statement = "update entries set expires_at = ? where namespace = ? and key = ?"
-        return self._changed(statement, (expires_at, *self._place(digest)))
+        return change_lifetime(self._store.file, self._place(digest), lambda _, pinned: (expires_at, pinned))
 
     def _set_pinned(self, digest: bytes, *, pinned: bool) -> bool:
-        statement = "update entries set pinned = ? where namespace = ? and key = ?"
-        return self._changed(statement, (pinned, *self._place(digest)))
+        return change_lifetime(self._store.file, self._place(digest), lambda expires_at, _: (expires_at, pinned))
 
     def _purge(self, now: float) -> int:
         return purge(self._store.file, interned_id(self.namespace), now)
@@ -139,7 +159,7 @@ class SQLiteCache(CacheBackend):
             except CorruptEntryError:
                 return None
             shown = entry_row(entry, generations, self.namespace)
-            return whole_entry(shown, entry, generations, f"{self.path}, table entries, row {row[0]}")
+            return whole_entry(shown, entry, generations, f"{self.path}, table entries, row with key x'{entry.key}'")
         return None
 
     def _entries(self, digests: Sequence[bytes]) -> list[CacheEntry]:
@@ -177,6 +197,35 @@ class SQLiteCache(CacheBackend):
                     continue  # a lookup will set it aside; a list only passes it over
                 yield entry_row(entry, generations, self.namespace)
 
+    def _browse_index(self) -> BrowseIndex:
+        return self._store.index()
+
+    def _update_index(self, index: BrowseIndex, progress: Progress) -> None:
+        self._flush_uses()
+        update_index(index, self._store.file, progress)
+
+    def _summaries(self, digests: Sequence[bytes]) -> Sequence[EntrySummary]:
+        shown = []
+        with self._store.file.connection() as connection:
+            rows = [
+                connection.execute(f"{WHOLE} where namespace = ? and key = ?", self._place(digest)).fetchone()
+                for digest in digests
+            ]
+        for row in rows:
+            with contextlib.suppress(CorruptEntryError):
+                if row is not None:
+                    entry = stored(row)
+                    shown.append(entry_row(entry, decode(entry.payload), self.namespace).summary)
+        return shown
+
+    def _stats(self, now: float) -> StoreStats:
+        with self._store.file.connection() as connection:
+            entries, size_bytes, expired, oldest, newest = connection.execute(
+                STATS, (now, interned_id(self.namespace))
+            ).get
+        oldest, newest = (time if are_finite(time) else None for time in (oldest, newest))
+        return StoreStats(entries, int(size_bytes), int(expired), oldest, newest)
+
     def _namespaces(self) -> Sequence[str]:
         with self._store.file.connection() as connection:
             names = connection.execute(
@@ -192,7 +241,7 @@ class SQLiteCache(CacheBackend):
         if not self._store.file.is_closed:
             with contextlib.suppress(CacheError):  # uses may be lost; a locked file must not keep a program from ending
                 self._flush_uses()
-            self._store.file.close()
+            self._store.close()
 
     def _place(self, digest: bytes) -> tuple[int, bytes]:
         return interned_id(self.namespace), digest

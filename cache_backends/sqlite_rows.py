@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 from cache_backends.codec import seal
@@ -64,6 +65,12 @@ update details set hits = hits + ?, last_used_at = max(last_used_at, ?)
 where id = (select id from entries where namespace = ? and key = ?)
 """
 
+MOVE_ENTRY = """
+update entries set id = max(?, (select max(id) + 1 from entries)), expires_at = ?, pinned = ? where id = ?
+"""
+MOVE_DETAILS = "update details set id = (select max(id) from entries) where id = ?"
+LIFETIME = "select id, expires_at, pinned from entries where namespace = ? and key = ?"
+
 READ = """
 select value, created_at, iif(pinned, null, expires_at), model_time_s from entries where namespace = ? and key = ?
 """
@@ -72,22 +79,23 @@ KNOW_LLM_STRING = "insert or ignore into llm_strings values (?, ?)"
 WRITING = (
     """
     create temp view new_entries as
-    select namespace, key, created_at, expires_at, model_time_s, pinned, value,
+    select id, namespace, key, created_at, expires_at, model_time_s, pinned, value,
            last_used_at, hits, size_bytes, model, llm_string, prompt_is_message, prompt
     from entries join details using (id)
     """,
     """
     create temp trigger store instead of insert on new_entries begin
-        insert into entries (namespace, key, created_at, expires_at, model_time_s, pinned, value)
-        values (new.namespace, new.key, new.created_at, new.expires_at, new.model_time_s, new.pinned, new.value)
-        on conflict (namespace, key) do update set
-            created_at = excluded.created_at, expires_at = excluded.expires_at, model_time_s = excluded.model_time_s,
-            pinned = excluded.pinned, value = excluded.value;
-        insert or replace into details (
+        delete from entries where namespace = new.namespace and key = new.key;
+        insert into entries (id, namespace, key, created_at, expires_at, model_time_s, pinned, value)
+        values (
+            max(new.id, coalesce((select max(id) + 1 from entries), 0)),
+            new.namespace, new.key, new.created_at, new.expires_at, new.model_time_s, new.pinned, new.value
+        );
+        insert into details (
             id, last_used_at, hits, size_bytes, model, llm_string, prompt_is_message, prompt
         ) values (
-            (select id from entries where namespace = new.namespace and key = new.key),
-            new.last_used_at, new.hits, new.size_bytes, new.model, new.llm_string, new.prompt_is_message, new.prompt
+            last_insert_rowid(), new.last_used_at, new.hits, new.size_bytes,
+            new.model, new.llm_string, new.prompt_is_message, new.prompt
         );
     end
     """,
@@ -96,7 +104,7 @@ WRITING = (
 
 Beginning, writing both tables and committing are four calls, each of which lets another thread have Python's lock.
 """
-WRITE = "insert into new_entries values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+WRITE = "insert into new_entries values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def _no_text(column: str) -> str:
@@ -104,12 +112,19 @@ def _no_text(column: str) -> str:
     return f"iif(typeof({column}) = 'text', 'damaged', {column})"
 
 
-WHOLE = f"""
-select entries.id, {_no_text("key")}, {_no_text("created_at")}, {_no_text("expires_at")}, {_no_text("model_time_s")},
+_WHOLE = f"""
+entries.id, {_no_text("key")}, {_no_text("created_at")}, {_no_text("expires_at")}, {_no_text("model_time_s")},
        {_no_text("last_used_at")}, {_no_text("hits")}, cast(model as blob), cast(llm_strings.text as blob),
        {_no_text("prompt_is_message")}, cast(prompt as blob), {_no_text("value")}, {_no_text("pinned")}
 from entries join details using (id) join llm_strings on llm_strings.id = details.llm_string
-"""  # noqa: S608  # made of nothing but this file
+"""
+WHOLE = f"select {_WHOLE}"
+STATS = """
+select count(*), total(size_bytes), total(expires_at <= ? and not pinned), min(created_at), max(created_at)
+from entries join details using (id) where namespace = ?
+"""
+WHOLE_OF_ALL = f"select entries.namespace, {_WHOLE}"
+"""The same, with whose it is before it."""
 SCHEMA = Schema(
     content="SQLite cache",
     application_id=0x4C4C4D43,  # "LLMC"
@@ -152,11 +167,21 @@ class NewEntry(NamedTuple):
     llm_string: tuple[int, str]
 
 
+def next_id() -> int:
+    """The least id of what is written now: microseconds since 1970, so that an id is never given twice.
+
+    Whatever is written anew gets a greater id than all others. Who keeps account of a store, as an index for browsing
+    does, finds what is new by that, at no cost to who writes.
+    """
+    return time.time_ns() // 1_000
+
+
 def new_entry(entry: StoredEntry, namespace: str) -> NewEntry:
     """An entry as it is written."""
     text = single_message(entry.raw_prompt)
     namespace_id, llm_string_id = interned_id(namespace), interned_id(entry.llm_string)
     row = (
+        next_id(),
         namespace_id,
         entry.digest,
         entry.created_at,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from cache_backends.limits import Limits
 from cache_backends.sqlite_file import SQLiteFile
@@ -12,15 +12,20 @@ from cache_backends.sqlite_rows import (
     EVICT,
     INDEX_BY_USE,
     LEAST_RECENTLY_USED,
+    LIFETIME,
     MEASURE,
+    MOVE_DETAILS,
+    MOVE_ENTRY,
     NEWEST_USE,
     NOTE_USES,
+    next_id,
 )
 from cache_backends.table_rows import interned_id
 from cache_backends.uses import UnwrittenUses
 
 LOOK_UP_TO = "select max(id) from (select id from entries where id > ? order by id limit ?)"
 Row = tuple[Any, ...]
+T = TypeVar("T")
 ROWS_A_TRANSACTION = 200
 """Rows that one transaction changes, so that another writer waits for a few milliseconds at most."""
 CLEARED_AT_ONCE = 5_000
@@ -75,6 +80,30 @@ def _evict(file: SQLiteFile, limits: Limits) -> int:
     return evicted
 
 
+Lifetime = tuple[float | None, bool]
+"""When an entry expires, and whether it is pinned."""
+
+
+def change_lifetime(
+    file: SQLiteFile, place: tuple[int, bytes], change: Callable[[float | None, bool], Lifetime]
+) -> bool:
+    """Change how long an entry lives, under a new id; whether it was there."""
+    with file.transaction() as connection:
+        row = connection.execute(LIFETIME, place).fetchone()
+        if row is None:
+            return False
+        row_id, expires_at, pinned = row
+        connection.execute(MOVE_ENTRY, (next_id(), *change(expires_at, pinned), row_id))
+        connection.execute(MOVE_DETAILS, (row_id,))
+        return True
+
+
+def remove(file: SQLiteFile, namespace_id: int, digests: Sequence[bytes]) -> int:
+    """Remove entries of a namespace; how many of them were there."""
+    statement = "delete from entries where namespace = ? and key = ?"
+    return sum(_delete(file, statement, [(namespace_id, digest) for digest in some]) for some in _in_steps(digests))
+
+
 def purge(file: SQLiteFile, namespace_id: int, now: float) -> int:
     """Remove the entries of a namespace that have expired at the Unix time `now`; how many."""
     purged, last = 0, 0
@@ -106,11 +135,11 @@ def clear(file: SQLiteFile, namespace_id: int) -> None:
             removed = connection.changes()
 
 
-def _in_steps(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _in_steps(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     return (rows[first : first + ROWS_A_TRANSACTION] for first in range(0, len(rows), ROWS_A_TRANSACTION))
 
 
-def _delete(file: SQLiteFile, statement: str, bindings: Sequence[tuple[float, ...]]) -> int:
+def _delete(file: SQLiteFile, statement: str, bindings: Sequence[tuple[float | bytes, ...]]) -> int:
     with file.transaction() as connection:
         removed = 0
         for row in bindings:

@@ -14,6 +14,7 @@ from lab.explain import Explanation, explain
 from lab.failures import classify, detail
 from lab.health import HealthJob, check_all
 from lab.history import History
+from lab.indexing import Indexing
 from lab.jobs import Job, Jobs
 from lab.measurement import FailureKind, Measurement
 from lab.models import BadKeyError, ModelChoice, Models, NoKeyError
@@ -82,6 +83,7 @@ class Laboratory:
         self.prices = Prices(settings.prices)
         self.jobs = Jobs()
         self.turns = Turns()
+        self.indexing = Indexing(self.jobs)
         self.runs = Runs(settings.data_dir / "comparisons.db")
         self._clock = clock
         self._started_at = clock()

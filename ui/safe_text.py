@@ -37,7 +37,7 @@ def safe_markdown(text: str) -> str:
 
 def shown_in_line(text: str) -> str:
     """Text as it is, for a line of Markdown: every character that Markdown could read as a sign is escaped."""
-    line = " ".join(text.replace("\0", "\u2400").split())
+    line = _ICON.sub(f":{_INVISIBLE_BREAK}", " ".join(text.replace("\0", "\u2400").split()))
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\\\1", line)
 
 

@@ -25,6 +25,7 @@ page = st.navigation(
         # The default page's own path is "/"; links to /playground must lead there too.
         st.Page("../pages/playground.py", title=_("Playground"), url_path="playground", visibility="hidden"),
         st.Page("../pages/compare.py", title=_("Compare"), icon=":material/sports_score:", url_path="compare"),
+        st.Page("../pages/entries.py", title=_("Entries"), icon=":material/table_rows:", url_path="entries"),
         st.Page("../pages/guide.py", title=_("Guide"), icon=":material/menu_book:", url_path="guide"),
     ]
 )

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CorruptEntryError
-from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats, Tally
 from cache_backends.servers import mongodb_operations as operations
+from cache_backends.servers.counted import tallied
 from cache_backends.servers.mongodb_about import about
 from cache_backends.servers.mongodb_clients import OPTIONS, with_usual_names
 from cache_backends.servers.mongodb_collections import AsyncCollections, Collections
@@ -119,6 +120,16 @@ class MongoDBCache(ServerCache):
         where = self._where(digest)
         return self._store.run(lambda collections: collections.counted.delete_one(where).deleted_count) > 0
 
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        if len(digests) == 1:
+            return int(self._delete(digests[0]))
+        places = list({self._where(digest)["_id"] for digest in digests})
+        portions = [places[start : start + ROWS_A_STEP] for start in range(0, len(places), ROWS_A_STEP)]
+        return sum(
+            self._store.run_patiently(partial(operations.remove, condition={"_id": {"$in": portion}}))
+            for portion in portions
+        )
+
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         now, where = self.clock(), self._where(digest)
         was_there = self._store.run(lambda collections: operations.set_expiry(collections, where, expires_at, now))
@@ -168,6 +179,14 @@ class MongoDBCache(ServerCache):
         matches = matching(query, interned_id(self.namespace), now)
         found, total = self._store.run_patiently(lambda collections: operations.page(collections, query, matches))
         return self._page_of(found, lambda read: summary_in(read, self.namespace), query, total)
+
+    def _tally(self, query: Query, ages: Sequence[float], now: float) -> Sequence[Tally]:
+        if query.finds_nothing:
+            return []
+        matches = matching(query, interned_id(self.namespace), now)
+        return self._store.run_patiently(
+            lambda collections: tallied(operations.counted(collections, matches, now, query.progress), ages)
+        )
 
     def _models(self) -> Sequence[str]:
         here = of_namespace(interned_id(self.namespace))

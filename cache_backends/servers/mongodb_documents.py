@@ -26,6 +26,7 @@ from cache_backends.readable import (
     single_message,
 )
 from cache_backends.records import EntrySummary
+from cache_backends.servers.counted import Counted
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.table_rows import are_finite, found, interned_id, stored
 
@@ -74,6 +75,8 @@ _SHOWN_TYPES: dict[str, type | UnionType] = {
     "shown_prompt": str,
     "shown_answer": str,
 }
+COUNTED = {"_id": 0, "model": 1, "ends_at": 1, "created_at": 1, "size_bytes": 1}
+"""What entries are counted by."""
 WHOLE = {"words": 0, "shown_prompt": 0, "shown_answer": 0}
 """What an entry is made of: all but what can be made of that."""
 
@@ -193,6 +196,18 @@ def summary_in(read: Mapping[str, Any], namespace: str) -> EntrySummary:
         pinned=read["pinned"],
         model_time_s=read["model_time_s"],
     )
+
+
+def counted_in(read: Mapping[str, Any], now: float) -> Counted:
+    """What a document of `COUNTED` is counted by. Raises `CorruptEntryError` where a field is missing or wrong."""
+    for name in ("model", "created_at", "size_bytes"):
+        if not isinstance(read.get(name, ...), _SHOWN_TYPES[name]):
+            raise CorruptEntryError(f"{name} is missing or holds the wrong type")
+    if not are_finite(read["created_at"]):
+        raise CorruptEntryError("a time is none")
+    ends_at = read.get("ends_at")
+    is_expired = isinstance(ends_at, int | float) and ends_at <= now
+    return Counted(read["model"], is_expired, read["created_at"], int(read["size_bytes"]))
 
 
 def whole(number: object) -> int:

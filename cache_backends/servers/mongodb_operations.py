@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import pymongo
 
-from cache_backends.browse import Query
+from cache_backends.browse import LOOKED_AT_A_TIME, Progress, Query
 from cache_backends.errors import CorruptEntryError
 from cache_backends.fresh_objects import generations_from
 from cache_backends.records import StoreStats
+from cache_backends.servers.counted import Counted
 from cache_backends.servers.mongodb_collections import Collections
-from cache_backends.servers.mongodb_documents import SHOWN, Document, ending, found_in, whole
+from cache_backends.servers.mongodb_documents import COUNTED, SHOWN, Document, counted_in, ending, found_in, whole
 from cache_backends.servers.mongodb_queries import LEAST_NUMBER, Condition, over, parts_of_page
 
 DAMAGED_KEPT = 100
@@ -91,6 +93,19 @@ def page(collections: Collections, query: Query, matches: Condition) -> tuple[li
     if query.cursor is None and len(found) < wanted:
         return found, len(found)  # all there are, without looking at every document again
     return found, entries.database.command("count", entries.name, query=matches)["n"]
+
+
+def counted(collections: Collections, matches: Condition, now: float, progress: Progress) -> Iterator[Counted]:
+    """What is counted of each document that matches. Raises what `progress` raises.
+
+    Grouped here and not by the server: some that speak MongoDB's protocol group by no more than one field, and say
+    nothing of it.
+    """
+    for looked_at, read in enumerate(collections.counted.find(matches, COUNTED), 1):
+        if looked_at % LOOKED_AT_A_TIME == 0:
+            progress(looked_at, None)
+        with contextlib.suppress(CorruptEntryError):
+            yield counted_in(read, now)
 
 
 def stats(collections: Collections, here: Condition, now: float) -> StoreStats:

@@ -42,6 +42,14 @@ def matching(query: Query, namespace_id: int, now: float) -> Condition:
         conditions |= over(now)
     elif query.state == "live":
         conditions["ends_at"] = {"$gt": now}
+    for field, comparison, bound in (
+        ("created_at", "$gte", query.created_from),
+        ("created_at", "$lt", query.created_before),
+        ("size_bytes", "$gte", query.min_bytes),
+        ("size_bytes", "$lt", query.below_bytes),
+    ):
+        if bound is not None:
+            conditions[field] = conditions.get(field, {}) | {comparison: float(bound)}
     if query.words:
         pattern, *more = _patterns(query.words)
         conditions["words"] = {"$regex": pattern}
@@ -67,11 +75,19 @@ def parts_of_page(query: Query, matches: Condition) -> Iterator[tuple[Condition,
             return
         yield matches | {column: {"$gte": LEAST_NUMBER}}, by_column
     elif not cursor.is_missing:
-        yield matches | {column: {"$eq": cursor.value}, "key": {beyond: cursor.key}}, by_key
-        yield matches | {column: {beyond: cursor.value}}, by_column
+        yield matches | _also(matches, column, "$eq", cursor.value) | {"key": {beyond: cursor.key}}, by_key
+        yield matches | _also(matches, column, beyond, cursor.value), by_column
     if may_be_missing:
         key = {"key": {beyond: cursor.key}} if cursor is not None and cursor.is_missing else {}
         yield matches | {column: {"$eq": None}} | key, by_key
+
+
+def _also(matches: Condition, field: str, comparison: str, value: float) -> Condition:
+    """What `matches` says of a field, narrowed by one more comparison."""
+    bounds: Condition = matches.get(field, {})
+    if comparison == "$lt":
+        value = min(value, bounds.get("$lt", value))
+    return {field: bounds | {comparison: value}}
 
 
 def _patterns(wanted: Sequence[str]) -> Iterator[str]:

@@ -11,9 +11,10 @@ from cache_backends.records import Durability, StoreAbout
 from cache_backends.servers.mysql_session import DEFAULT_PORT, connect
 from cache_backends.servers.mysql_tls import TLS_OPTIONS, tls_parameters
 from cache_backends.servers.sql_cache import SQLCache
-from cache_backends.servers.sql_statements import COLUMNS, FORMAT, Dialect
+from cache_backends.servers.sql_statements import COLUMNS, FORMAT, MOST_DELETED, Dialect
 from cache_backends.servers.sql_store import SQLStore
 from cache_backends.storage import Found, StoredEntry
+from cache_backends.table_rows import interned_id
 
 SETTINGS = """
 show global variables where variable_name in
@@ -73,6 +74,10 @@ MYSQL = Dialect(
     # searched too in another, larger one. By itself the server would rather use the primary key.
     many="force index (by_age)",
     searched="force index (by_words)",
+    # To and fro: what one search has read last the next one reads first, while it is still in memory, and InnoDB keeps
+    # what it meets again a second later. Always from the same end, an index that fits beside nothing else is read from
+    # the disk each time: 0.5 s instead of 0.15 for 100,000 entries with the 128 MB that a server has by default.
+    passes=("", f"order by created_at desc, digest desc limit {2**63 - 1}"),
     # With few rows the server may find another index as good, along which a row moves when it is changed: who waits for
     # somebody else's change would then find it gone.
     by_key="force index (primary)",
@@ -125,10 +130,16 @@ class MySQLCache(SQLCache):
     def _row_to_write(self, entry: StoredEntry) -> tuple[Any, ...]:
         row = super()._row_to_write(entry)
         # Each once: that takes a store some 15 µs, and a search, which reads the whole index, a quarter less time.
-        words = b" " + b" ".join(dict.fromkeys(row[WORDS].encode().split()))
+        words = b" " + b" ".join(set(row[WORDS].encode().split()))
         if len(words) <= MOST_INDEXED:
             return (*row[:WORDS], words, *row[WORDS + 1 :], None)
         return (*row[:WORDS], None, *row[WORDS + 1 :], words)
+
+    def _delete_some(self, digests: list[bytes]) -> int:
+        # By one statement: the driver would wait for the answer to each. The last key fills it up, so that it is always
+        # the same one, which the server has prepared; a key that is named twice is found once.
+        filled = digests + digests[-1:] * (MOST_DELETED - len(digests))
+        return self._store.change(self._statements.delete_some, (interned_id(self.namespace), *filled))
 
     def _about(self) -> StoreAbout:
         settings: dict[str, str] = dict(self._store.run(lambda session: session.select(SETTINGS)))

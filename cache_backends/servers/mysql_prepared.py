@@ -30,6 +30,9 @@ _ONCE = struct.pack("<BI", 0, 1)
 """No cursor on the server, and one execution."""
 _COMMAND_BYTES = 10
 """The command itself, the statement's number, and `_ONCE`."""
+_OK = 0
+_LONG = 251
+"""A number from here on takes more than its first byte."""
 _END = 0xFE
 
 
@@ -101,8 +104,10 @@ class Prepared:
             self._connection._execute_command(COMMAND.COM_STMT_SEND_LONG_DATA, place + value[start : start + part])
 
     def _changed(self) -> int:
-        answer = MysqlPacket(self._connection.packet(), self._connection.encoding)
-        changed: int = OKPacketWrapper(answer).affected_rows
+        packet = self._connection.packet()
+        if packet[0] == _OK and packet[1] < _LONG:
+            return packet[1]  # what the driver's own objects give, too
+        changed: int = OKPacketWrapper(MysqlPacket(packet, self._connection.encoding)).affected_rows
         return changed
 
     def _rows(self) -> list[tuple[Any, ...]]:

@@ -11,9 +11,9 @@ from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
 from cache_backends.errors import CacheConfigError, CorruptEntryError, NotCacheableError
 from cache_backends.fresh_objects import generations_from
-from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats
+from cache_backends.records import CacheEntry, EntryPage, StoreAbout, StoreStats, Tally
 from cache_backends.servers.redis_about import about
-from cache_backends.servers.redis_browse import all_entries, listed, models, stats, whole_entries
+from cache_backends.servers.redis_browse import all_entries, listed, models, stats, tally, whole_entries
 from cache_backends.servers.redis_keys import Partition, partition_number, partitions
 from cache_backends.servers.redis_names import namespaces
 from cache_backends.servers.redis_scripts import CHANGE, GRACE, LONGEST_S, REMOVE, SET_ASIDE, SHORTEST_GRACE_S, STORE
@@ -131,9 +131,16 @@ class RedisCache(ServerCache):
             self._store.one(*SET_ASIDE.call(keys, digest, value or b"", b"%d" % DAMAGED_KEPT))
 
     def _delete(self, digest: bytes) -> bool:
+        return bool(self._store.one(*self._removal(digest)))
+
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        if len(digests) == 1:
+            return int(self._delete(digests[0]))
+        return sum(self._store.many([self._removal(digest) for digest in digests]))
+
+    def _removal(self, digest: bytes) -> Command:
         place = self._partition(digest)
-        keys = (*place.about, place.entry(digest))
-        return bool(self._store.one(*REMOVE.call(keys, digest, b"", b"")))
+        return REMOVE.call((*place.about, place.entry(digest)), digest, b"", b"")
 
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         return self._change(digest, b"", b"never" if expires_at is None else number(expires_at))
@@ -177,6 +184,9 @@ class RedisCache(ServerCache):
     def _page(self, query: Query, now: float) -> EntryPage:
         self._try_to_write_uses()
         return listed(self._store, self._partitions, self.namespace, query, now)
+
+    def _tally(self, query: Query, ages: Sequence[float], now: float) -> Sequence[Tally]:
+        return tally(self._store, self._partitions, query, ages, now)
 
     def _models(self) -> Sequence[str]:
         return models(self._store, self._partitions)

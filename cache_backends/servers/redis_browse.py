@@ -1,49 +1,33 @@
 """Finding, ordering and paging the entries of a `RedisCache`.
 
-The order by age or by last use is kept by Redis itself. Every other order, a search and a filter look at every entry,
-in commands that take a fraction of a millisecond each, so that nobody else has to wait for them.
+The order by age or by last use is kept by Redis itself. Every other order, a search and a filter look at every entry:
+see `redis_scan`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
-from cache_backends.browse import Cursor, Place, Query, has_all
+from cache_backends.browse import Cursor, Place, Query
 from cache_backends.codec import CHECKSUM_BYTES, text_of
 from cache_backends.errors import CacheUnavailableError, CorruptEntryError
 from cache_backends.readable import SHOWN_ANSWER_LENGTH, SHOWN_PROMPT_LENGTH, shortened
-from cache_backends.records import EntryPage, EntrySummary, StoreStats
+from cache_backends.records import EntryPage, EntrySummary, StoreStats, Tally
+from cache_backends.servers.counted import Counted, tallied
 from cache_backends.servers.redis_keys import Partition, partition_number
+from cache_backends.servers.redis_scan import AT_ONCE, Look, looks, matching, with_values
 from cache_backends.servers.redis_scripts import BURY
 from cache_backends.servers.redis_session import number
 from cache_backends.servers.redis_store import RedisStore
-from cache_backends.servers.redis_values import HEAD_BYTES, LISTED_BYTES, Head, stored
+from cache_backends.servers.redis_values import LISTED_BYTES, Head, stored
 from cache_backends.servers.redis_wire import Command
 from cache_backends.storage import StoredEntry
 
-AT_ONCE = 25
-"""Entries that one command names: by hundreds, other clients' p99 was 2.4 times what it is alone, so 1.8 times."""
-MOST_BYTES_AT_ONCE = 4_000_000
 BURIED_BEFORE_A_LIST = 200
 """Entries that Redis has removed and that each partition forgets when somebody browses."""
 KEPT_ORDERS = ("created_at", "last_used_at")
-
-_Sizes = list[tuple[bytes, int]]
-"""Digests and sizes of some entries of one partition."""
-
-
-class _Look(NamedTuple):
-    """What a scan knows of an entry: enough to say whether and where it stands in a list."""
-
-    digest: bytes
-    size_bytes: int
-    head: Head
-    value: bytes
-    """As much of it as was asked for."""
 
 
 def listed(store: RedisStore, places: Sequence[Partition], namespace: str, query: Query, now: float) -> EntryPage:
@@ -51,7 +35,7 @@ def listed(store: RedisStore, places: Sequence[Partition], namespace: str, query
     if query.finds_nothing:
         return EntryPage([], None, 0)
     entries = sum(count_after_burying(store, places, now))
-    plain = not query.words and query.model is None and query.state == "any"
+    plain = not query.words and not query.has_filters
     while True:
         if plain and query.order_by in KEPT_ORDERS:
             first, total = _kept_order(store, places, query), entries
@@ -73,7 +57,7 @@ def _looked_for(store: RedisStore, places: Sequence[Partition], query: Query, no
 
     def following() -> Iterator[tuple[Place, Cursor]]:
         nonlocal total
-        for looked_at, (value, digest) in enumerate(_matching(store, places, query, now), 1):
+        for looked_at, (value, digest) in enumerate(_by_order(store, places, query, now), 1):
             total = looked_at
             cursor = Cursor(value is None, value or 0.0, digest.hex())
             place = cursor.place(descending=query.descending)
@@ -81,6 +65,22 @@ def _looked_for(store: RedisStore, places: Sequence[Partition], query: Query, no
                 yield place, cursor
 
     return [cursor for _, cursor in heapq.nsmallest(query.limit + 1, following())], total
+
+
+def tally(
+    store: RedisStore, places: Sequence[Partition], query: Query, ages: Sequence[float], now: float
+) -> list[Tally]:
+    """What matches, by model, state, age and size. Raises `CacheError`, and what `query.progress` raises."""
+    if query.finds_nothing:
+        return []
+    count_after_burying(store, places, now)
+    return tallied(
+        (
+            Counted(look.model, look.head.is_over(now), look.head.created_at, look.size_bytes)
+            for look in matching(store, places, query, now)
+        ),
+        ages,
+    )
 
 
 def count_after_burying(store: RedisStore, places: Sequence[Partition], now: float) -> list[int]:
@@ -91,7 +91,7 @@ def count_after_burying(store: RedisStore, places: Sequence[Partition], now: flo
 def all_entries(store: RedisStore, places: Sequence[Partition]) -> Iterator[StoredEntry]:
     """Every readable entry, whole, in any order. Raises `CacheError`."""
     store.settle(places)
-    for some, _ in _with_values(store, places, 1):
+    for some, _ in with_values(store, places, 1):
         yield from whole_entries(store, places, [digest for digest, _ in some])
 
 
@@ -117,7 +117,7 @@ def whole_entries(store: RedisStore, places: Sequence[Partition], digests: Seque
 def models(store: RedisStore, places: Sequence[Partition]) -> list[str]:
     """The models whose answers are there. Raises `CacheError`."""
     store.settle(places)
-    named = {look.head.model(look.value) for look in _looks(store, places, LISTED_BYTES)}
+    named = {look.model for look in looks(store, places, LISTED_BYTES)}
     return [model for model in named if model is not None]
 
 
@@ -180,28 +180,21 @@ def _equal(store: RedisStore, name: bytes, query: Query, cursor: Cursor) -> list
     return [part for member in following for part in (member, score)]
 
 
-def _matching(
+def _by_order(
     store: RedisStore, places: Sequence[Partition], query: Query, now: float
 ) -> Iterator[tuple[float | None, bytes]]:
     """The value to order by, and the digest, of each entry that matches."""
-    matching: list[_Look] = []
-    wanted = query.words
-    for look in _looks(store, places, None if wanted else LISTED_BYTES, query):
-        if query.model is not None and look.head.model(look.value) != query.model:
-            continue
-        if query.state != "any" and look.head.is_over(now) != (query.state == "expired"):
-            continue
-        if wanted and not _has_words(look, wanted):
-            continue
-        matching.append(look._replace(value=b""))
-        if len(matching) == AT_ONCE:
-            yield from _order_values(store, places, query, matching)
-            matching = []
-    yield from _order_values(store, places, query, matching)
+    found: list[Look] = []
+    for look in matching(store, places, query, now):
+        found.append(look._replace(value=b""))
+        if len(found) == AT_ONCE:
+            yield from _order_values(store, places, query, found)
+            found = []
+    yield from _order_values(store, places, query, found)
 
 
 def _order_values(
-    store: RedisStore, places: Sequence[Partition], query: Query, looks: Sequence[_Look]
+    store: RedisStore, places: Sequence[Partition], query: Query, looks: Sequence[Look]
 ) -> Iterator[tuple[float | None, bytes]]:
     """What entries are ordered by, and their digests."""
     values: Iterable[float | None]
@@ -217,76 +210,6 @@ def _order_values(
     else:
         values = [getattr(look.head, query.order_by) for look in looks]  # one of `EntryOrder`, which `Query` checked
     return zip(values, (look.digest for look in looks), strict=True)
-
-
-def _looks(
-    store: RedisStore, places: Sequence[Partition], first_bytes: int | None, query: Query | None = None
-) -> Iterator[_Look]:
-    """Every entry, as much of it as asked for (None: all)."""
-    looked_at = 0
-    entries = sum(store.many([(b"ZCARD", place.created) for place in places]))
-    for some, values in _with_values(store, places, first_bytes):
-        for (digest, size_bytes), value in zip(some, values, strict=True):
-            try:
-                if value:
-                    yield _Look(digest, size_bytes, Head.of(value), value)
-            except (CorruptEntryError, CacheUnavailableError):
-                continue  # a lookup will set it aside, or say so; a list only passes it over
-        looked_at += len(some)
-        if query is not None:
-            query.progress(looked_at, max(entries, looked_at))
-
-
-def _with_values(
-    store: RedisStore, places: Sequence[Partition], first_bytes: int | None
-) -> Iterator[tuple[_Sizes, Sequence[bytes | None]]]:
-    """Every entry with its size, some at a time, and their values.
-
-    The last values of what a scan has named are asked for together with its next step: half as many round trips.
-    """
-    scans = [(place, b"0") for place in reversed(places)]
-    portions: deque[tuple[Partition, _Sizes]] = deque()
-    seen: set[bytes] = set()
-    while scans or portions:
-        place, some = portions.popleft() if portions else (scans[-1][0], [])
-        commands = _read(place, some, first_bytes) if some else []
-        if portions or not scans:
-            values = store.many(commands)
-        else:
-            scanned, cursor = scans.pop()
-            if cursor == b"0":
-                seen = set()
-            *values, (cursor, flat) = store.many([*commands, _scan(scanned, cursor)])
-            named = zip(flat[::2], flat[1::2], strict=True)
-            new = {digest: int(size) for digest, size in named if digest not in seen}  # a scan may name one twice
-            seen.update(new)
-            portions.extend((scanned, portion) for portion in _in_portions(new.items()))
-            if cursor != b"0":
-                scans.append((scanned, cursor))
-        if some:
-            yield some, values[0] if first_bytes is None else values
-
-
-def _read(place: Partition, some: _Sizes, first_bytes: int | None) -> list[Command]:
-    """The commands that give values, or their beginnings."""
-    if first_bytes is None:
-        return [(b"MGET", *(place.entry(digest) for digest, _ in some))]
-    end = b"%d" % (first_bytes - 1)
-    return [(b"GETRANGE", place.entry(digest), b"0", end) for digest, _ in some]
-
-
-def _scan(place: Partition, cursor: bytes) -> Command:
-    return (b"HSCAN", place.sizes, cursor, b"COUNT", b"%d" % AT_ONCE)
-
-
-def _has_words(look: _Look, wanted: Sequence[str]) -> bool:
-    texts = look.value[HEAD_BYTES + look.head.model_bytes :]
-    answer_at = look.head.sealed_at - HEAD_BYTES - look.head.model_bytes + CHECKSUM_BYTES
-    if texts[: answer_at - CHECKSUM_BYTES].isascii() and texts[answer_at:].isascii() and b"\\u" not in texts:
-        lowered = texts.lower()  # JSON too: without such escapes, each word stands in it as it is
-        if not all(word.encode() in lowered for word in wanted):
-            return False  # which is nearly always so, and known without making texts of it
-    return has_all(f"{look.head.prompt(look.value)}\n{text_of(texts[answer_at:])}", wanted)
 
 
 def _summaries(
@@ -328,17 +251,3 @@ def _summaries(
 def _shown(head: Head, value: bytes) -> tuple[str, str]:
     answer = text_of(value[head.sealed_at + CHECKSUM_BYTES :])
     return shortened(head.prompt(value), SHOWN_PROMPT_LENGTH), shortened(answer, SHOWN_ANSWER_LENGTH)
-
-
-def _in_portions(sizes: Iterable[tuple[bytes, int]]) -> Iterator[_Sizes]:
-    """Some entries at a time, of which one reply can hold all values."""
-    portion: _Sizes = []
-    total = 0
-    for digest, size in sizes:
-        if portion and (len(portion) >= AT_ONCE or total + size > MOST_BYTES_AT_ONCE):
-            yield portion
-            portion, total = [], 0
-        portion.append((digest, size))
-        total += size
-    if portion:
-        yield portion

@@ -11,11 +11,11 @@ from cache_backends.browse import Query, Row
 from cache_backends.codec import decode
 from cache_backends.errors import CorruptEntryError
 from cache_backends.fresh_objects import generations_from
-from cache_backends.records import CacheEntry, EntryPage, StoreStats
+from cache_backends.records import CacheEntry, EntryPage, StoreStats, Tally
 from cache_backends.servers.server_cache import ServerCache
-from cache_backends.servers.sql_rows import entry_columns, summary
+from cache_backends.servers.sql_rows import decoded, entry_columns, summary
 from cache_backends.servers.sql_session import Session, Values
-from cache_backends.servers.sql_statements import Dialect, Statements
+from cache_backends.servers.sql_statements import MOST_DELETED, Dialect, Statements
 from cache_backends.servers.sql_store import SQLStore
 from cache_backends.storage import Found, StoredEntry
 from cache_backends.summaries import entry_row, whole_entry
@@ -89,6 +89,17 @@ class SQLCache(ServerCache):
     def _delete(self, digest: bytes) -> bool:
         return self._changed(self._statements.delete, self._place(digest))
 
+    def _delete_many(self, digests: Sequence[bytes]) -> int:
+        if len(digests) == 1:
+            return int(self._delete(digests[0]))
+        different = sorted(set(digests))  # in one order, else two processes would wait for each other's rows
+        portions = [different[start : start + MOST_DELETED] for start in range(0, len(different), MOST_DELETED)]
+        return sum(map(self._delete_some, portions))
+
+    def _delete_some(self, digests: list[bytes]) -> int:
+        """Remove different entries in this order, at most `MOST_DELETED`; how many of them were there."""
+        return self._store.change_many(self._statements.delete, [self._place(digest) for digest in digests])
+
     def _set_expiry(self, digest: bytes, expires_at: float | None) -> bool:
         return self._changed(self._statements.set_expiry, (expires_at, *self._place(digest)))
 
@@ -139,9 +150,19 @@ class SQLCache(ServerCache):
             ((total,),) = self._select(self._statements.total(query, matching), *values)
         return self._page_of(rows, lambda row: summary(row[:-1], self.namespace), query, total)
 
+    def _tally(self, query: Query, ages: Sequence[float], now: float) -> Sequence[Tally]:
+        if query.finds_nothing:
+            return []
+        matching, values = self._statements.matches(query, interned_id(self.namespace), now)
+        statement, all_values = self._statements.tally(query, ages, matching, values, now)
+        return [
+            Tally(None if model is None else decoded(model), bool(expired), age, size, entries, int(size_bytes))
+            for model, expired, age, size, entries, size_bytes in self._select(statement, *all_values)
+        ]
+
     def _models(self) -> Sequence[str]:
         rows = self._select(self._statements.models, interned_id(self.namespace))
-        return [model.decode("utf-8", "replace") for (model,) in rows]
+        return [decoded(model) for (model,) in rows]
 
     def _stats(self, now: float) -> StoreStats:
         ((entries, size_bytes, expired, oldest, newest),) = self._select(
@@ -151,7 +172,7 @@ class SQLCache(ServerCache):
         return StoreStats(entries, int(size_bytes), int(expired), oldest, newest)
 
     def _namespaces(self) -> Sequence[str]:
-        return [name.decode("utf-8", "replace") for (name,) in self._select(self._statements.namespaces)]
+        return [decoded(name) for (name,) in self._select(self._statements.namespaces)]
 
     def _write_uses(self) -> None:
         uses = self._store.uses

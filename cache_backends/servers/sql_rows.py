@@ -66,9 +66,9 @@ def summary(row: Sequence[Any], namespace: str) -> EntrySummary:
         return EntrySummary(
             key=digest.hex(),
             namespace=namespace,
-            prompt=_text(prompt),
-            answer=_text(answer),
-            model=None if model is None else _text(model),
+            prompt=decoded(prompt),
+            answer=decoded(answer),
+            model=None if model is None else decoded(model),
             created_at=created_at,
             expires_at=expires_at,
             last_used_at=last_used_at,
@@ -85,5 +85,6 @@ def _to_bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode("utf-8", "replace")
 
 
-def _text(column: bytes) -> str:
+def decoded(column: bytes) -> str:
+    """The text in a column of bytes."""
     return column.decode("utf-8", "replace")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
-from cache_backends.browse import Query
+from cache_backends.browse import SIZE_MARKS, Query
 
 FORMAT = 1
 """The version of the tables."""
 
 MOST_HITS = 2**62
 """More than an entry can have had: who has written more there by hand keeps nobody from counting."""
+
+MOST_DELETED = 200
+"""Rows that are deleted by their keys in one go, so that it holds up nobody for long."""
 
 COLUMNS = (
     "namespace",
@@ -59,6 +63,8 @@ class Dialect:
     searched: str = ""
     """The same where words are looked for, if it is another index. A search reads that once, and counts what matches
     while it does."""
+    passes: tuple[str, ...] = ("",)
+    """What follows the condition of a search: one of these in turn, each a way through that index."""
     by_key: str = ""
     """What follows the name of `entries` where rows are changed or removed that are named by their keys."""
     remove: str = "delete from {entries}"
@@ -98,6 +104,7 @@ class Statements:
         self.whole = f"{whole} {one}"
         self.rows = f"{whole} where namespace = %s and digest > %s order by digest limit %s"
         self.delete = f"{remove} {one}"
+        self.delete_some = f"{remove} where namespace = %s and digest in ({_places(range(MOST_DELETED))})"
         self.set_expiry = f"{update} set expires_at = %s {one}"
         self.set_pinned = f"{update} set pinned = %s {one}"
         self.note_uses = (
@@ -141,9 +148,17 @@ class Statements:
         )
         self._search = (
             f"select {_SHOWN}, total from (select namespace, digest, total from (select namespace, digest, {{column}}, "
-            f"count(*) over () as total from {entries} {dialect.searched} where {{matching}}) as matching "
+            "count(*) over () as total from (select namespace, digest, {column} "
+            f"from {entries} {dialect.searched} where {{matching}} {{way}}) as passed) as matching "
             f"where true{{after}} {{order}} limit %s) as found {shown}"
         )
+        self._tally = (
+            "select model, case when pinned = 0 and expires_at <= %s then 1 else 0 end as expired, {age} as age, "
+            f"{_class('size_bytes', map(str, SIZE_MARKS))} as size, count(*), sum(size_bytes) from {entries} {{which}} "
+            "where {matching} group by model, expired, age, size"
+        )
+        self._many, self._searched = dialect.many, dialect.searched
+        self._passes = cycle(dialect.passes)
         self._has_word = dialect.has_word.format(p=prefix)
         self._word = dialect.word
 
@@ -158,6 +173,15 @@ class Statements:
             expired = "pinned = 0 and expires_at is not null and expires_at <= %s"
             conditions.append(f"({expired})" if query.state == "expired" else f"not ({expired})")
             values.append(now)
+        for column, comparison, bound in (
+            ("created_at", ">=", query.created_from),
+            ("created_at", "<", query.created_before),
+            ("size_bytes", ">=", query.min_bytes),
+            ("size_bytes", "<", query.below_bytes),
+        ):
+            if bound is not None:
+                conditions.append(f"{column} {comparison} %s")
+                values.append(float(bound))
         for word in query.words:
             conditions.append(self._has_word)
             values += [self._word.format(word)] * self._has_word.count("%s")
@@ -187,14 +211,34 @@ class Statements:
                 values += [cursor.value, cursor.value, digest]
         missing_last = f"case when {column} is null then 1 else 0 end, " if may_be_missing else ""
         order = f"order by {missing_last}{column} {direction}, digest {direction}"
-        page = self._search if query.words else self._page
-        statement = page.format(column=column, matching=matching, after=after, order=order)
+        if query.words:
+            way = next(self._passes)
+            statement = self._search.format(column=column, matching=matching, way=way, after=after, order=order)
+        else:
+            statement = self._page.format(matching=matching, after=after, order=order)
         return statement, [*values, query.limit + 1]
 
     def total(self, query: Query, matching: str) -> str:
         """The statement that counts what matches."""
         return f"{self._count_found if query.words else self._count} where {matching}"
 
+    def tally(
+        self, query: Query, ages: Sequence[float], matching: str, values: Sequence[Any], now: float
+    ) -> tuple[str, list[Any]]:
+        """The statement that counts what matches by model, state, age and size, and its values."""
+        statement = self._tally.format(
+            age=_class("created_at", ["%s"] * len(ages)),
+            which=self._searched if query.words else self._many,
+            matching=matching,
+        )
+        return statement, [now, *map(float, ages), *values]
 
-def _places(columns: Sequence[str]) -> str:
+
+def _class(column: str, marks: Iterable[str]) -> str:
+    """How many of the marks, which ascend, a column has at least."""
+    cases = [f"when {column} < {mark} then {number}" for number, mark in enumerate(marks)]
+    return f"case {' '.join(cases)} else {len(cases)} end" if cases else "0"
+
+
+def _places(columns: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(columns))

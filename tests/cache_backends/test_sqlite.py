@@ -52,7 +52,8 @@ def test_an_entry_tells_its_file_table_and_row(open_sqlite: OpenSQLite, path: Pa
     store(cache, "q", "answer")
     entry = cache.get(cache_key("q", LLM))
     assert entry is not None
-    assert entry.location == f"{path}, table entries, row 1"
+    assert entry.location == f"{path}, table entries, row with key x'{entry.key}'"
+    assert sql(path, f"select count(*) from entries where key = x'{entry.key}'") == [(1,)]
 
 
 def test_the_database_of_another_program_is_refused_and_left_alone(open_sqlite: OpenSQLite, path: Path) -> None:

@@ -147,14 +147,14 @@ def test_any_changed_byte_of_the_file_is_a_miss_or_the_right_answer(
         "update entries set created_at = 'yesterday'",
         "update entries set expires_at = 'tomorrow'",
         "update entries set model_time_s = x'00'",
-        "update entries set value = (select value from entries where id = 2)",
+        "update entries set value = (select value from entries order by id desc limit 1)",
     ],
 )
 def test_a_changed_row_is_corrupt_and_is_set_aside(open_sqlite: OpenSQLite, path: Path, change: str) -> None:
     with open_sqlite() as cache:
         store(cache, "q", "answer")
         store(cache, "other", "other")
-    sql(path, f"{change} where id = 1")
+    sql(path, f"{change} where id = (select min(id) from entries)")
     cache = open_sqlite()
     assert look(cache, "q").outcome == "corrupt"
     assert look(cache, "q").outcome == "miss"

@@ -99,6 +99,7 @@ def test_what_others_do_between_looking_and_removing_counts(
     delete = sqlite_upkeep._delete
 
     def after_others(*arguments: Any) -> int:
+        monkeypatch.setattr(sqlite_upkeep, "_delete", delete)
         store(theirs, "stored", "new")
         theirs.pin(key_of("pinned"))
         theirs.set_ttl(key_of("prolonged"), 1)
@@ -114,6 +115,7 @@ def test_what_others_do_between_looking_and_removing_counts(
 def test_a_row_whose_number_is_taken_by_another_entry_is_not_purged(
     open_sqlite: OpenSQLite, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cache_backends.sqlite_rows.next_id", lambda: 1)  # each id is one more than the greatest
     cache = open_sqlite()
     other = cache.view(namespace="other", ttl=10)
     store(other, "theirs", "answer")
@@ -124,8 +126,9 @@ def test_a_row_whose_number_is_taken_by_another_entry_is_not_purged(
     delete = sqlite_upkeep._delete
 
     def after_others(*arguments: Any) -> int:
+        monkeypatch.setattr(sqlite_upkeep, "_delete", delete)
         cache.delete(key_of("ours"))
-        other.restore(entry)  # expired too, and SQLite gives it the number of the row that has just gone
+        other.restore(entry)  # expired too, and it gets the number of the row that has just gone
         return delete(*arguments)
 
     monkeypatch.setattr(sqlite_upkeep, "_delete", after_others)
@@ -181,6 +184,7 @@ def test_what_changes_between_looking_and_evicting_stays(
     delete = sqlite_upkeep._delete
 
     def after_others(*arguments: Any) -> int:
+        monkeypatch.setattr(sqlite_upkeep, "_delete", delete)
         changes[meanwhile]()
         return delete(*arguments)
 
@@ -281,7 +285,7 @@ def test_ids_that_lie_far_apart_do_not_slow_a_purge_down(open_sqlite: OpenSQLite
     for number in range(3):
         store(cache, f"q{number}", "answer")
     for table in ("entries", "details"):
-        sql(cache.path, f"update {table} set id = 1000000000000000000 where id = 3")
+        sql(cache.path, f"update {table} set id = 4000000000000000000 where id = (select max(id) from {table})")
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it looks at every id that could be"))
     signal.alarm(10)
     try:

@@ -141,3 +141,7 @@ def test_a_line_shows_exactly_its_text(text: str) -> None:
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*_{}\[\]()<>#|$~:&!]", line)
     assert "\n" not in line
     assert re.sub(r"\\([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\1", line) == " ".join(text.replace("\0", "␀").split())
+
+
+def test_an_icon_in_a_line_is_shown_as_its_name() -> None:
+    assert shown_in_line(":material/home: :streamlit:") == f"\\:{BREAK}material/home\\: \\:{BREAK}streamlit\\:"

@@ -264,6 +264,8 @@ def test_a_number_that_is_none_is_damage_in_a_list_and_nothing_in_a_sum(cache: M
     for number in (float("nan"), float("inf")):
         with pytest.raises(CorruptEntryError):
             mongodb_documents.summary_in(read | {"last_used_at": number}, "default")
+        with pytest.raises(CorruptEntryError):
+            mongodb_documents.counted_in(read | {"created_at": number}, 0.0)
         assert mongodb_documents.whole(number) == 0
 
 
@@ -279,6 +281,7 @@ def test_the_oldest_and_newest_are_those_that_have_a_time(
     documents.update_one({"key": key_of("q3")}, {"$set": {"created_at": time}})
     after = cache.stats()
     assert (after.oldest, after.newest) == (before.oldest, before.newest)
+    assert sum(one.entries for one in cache.tally(ages=(clock.now,))) == 3
 
 
 def test_texts_that_are_none_keep_nobody_from_seeing_the_rest(

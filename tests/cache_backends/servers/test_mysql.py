@@ -27,6 +27,7 @@ from cache_backends import (
     MySQLCache,
     open_cache,
 )
+from cache_backends.browse import Query
 from cache_backends.errors import NotCacheableError
 from cache_backends.servers.connections import DroppedError
 from cache_backends.servers.mysql import MOST_INDEXED, durability
@@ -36,6 +37,7 @@ from cache_backends.servers.mysql_session import DEFAULT_PORT, MySQLSession
 from cache_backends.servers.mysql_tls import tls_parameters
 from cache_backends.servers.sql_session import MissingTableError, Values
 from cache_backends.storage import StoredEntry
+from cache_backends.table_rows import interned_id
 from tests.cache_backends.answers import LLM, found, key_of, look, store, whole
 from tests.cache_backends.backends import own_prefix
 from tests.cache_backends.processes import Child, in_child
@@ -338,6 +340,23 @@ def test_a_text_is_found_by_its_first_and_last_word_however_long_it_is(cache: My
     assert cache.entries(search="w0", order_by="hits").total == 2
 
 
+def test_searches_read_their_index_to_and_fro_and_find_the_same(cache: MySQLCache) -> None:
+    entries = [entry(bytes([number]) * 32)._replace(created_at=float(number), hits=number % 7) for number in range(30)]
+    for each in entries:
+        cache._write(each)
+    expected = [each.key for each in sorted(entries, key=lambda each: (each.hits, each.digest), reverse=True)]
+    query = Query(search="an answer", model=None, state="any", order_by="hits", descending=True, limit=50, after=None)
+    matching, values = cache._statements.matches(query, interned_id(cache.namespace), now=1.0)
+    seen = {}
+    for _ in range(4):
+        statement, with_place = cache._statements.page(query, matching, values)
+        assert [row[0].hex() for row in cache._store.select(statement, with_place)] == expected
+        plan = cache._store.select(f"explain {statement}", with_place)
+        (seen[statement],) = [extra for *_, key, _, _, _, extra in plan if key == "by_words"]
+    assert len(seen) == 2
+    assert all("Using index" in extra and "filesort" not in extra for extra in seen.values())
+
+
 def test_pages_in_the_order_of_times_that_differ_by_a_microsecond_miss_and_repeat_nothing(cache: MySQLCache) -> None:
     chosen, first = random.Random(3), 1_700_000_000.0
     for number in range(60):
@@ -419,7 +438,17 @@ def test_a_role_that_may_make_no_tables_is_told_and_uses_those_that_an_administr
 
 @pytest.mark.parametrize(
     "name",
-    ["set_expiry", "set_pinned", "note_uses", "delete", "evict", "clear_step", "purge_step", "delete_damaged"],
+    [
+        "set_expiry",
+        "set_pinned",
+        "note_uses",
+        "delete",
+        "delete_some",
+        "evict",
+        "clear_step",
+        "purge_step",
+        "delete_damaged",
+    ],
 )
 def test_rows_are_changed_by_the_key_that_never_moves(cache: MySQLCache, name: str) -> None:
     store(cache, "q", "answer")

@@ -55,6 +55,8 @@ def test_a_list_goes_on_after_damaged_entries(cache: RedisCache, order_by: Entry
     for key in keys[:damaged]:
         cache._store.one(b"SET", key_in_redis(cache, key), b"garbage")
     assert all_keys(cache, order_by=order_by, limit=3) == keys[damaged:]
+    assert all_keys(cache, order_by=order_by, limit=3, min_bytes=1) == keys[damaged:]
+    assert sum(one.entries for one in cache.tally()) == 12 - damaged
 
 
 @pytest.mark.parametrize("order_by", ORDERS)

@@ -1,0 +1,178 @@
+"""`BrowseIndex`: what listing, searching and ordering a store need beyond the store, in a SQLite file beside it.
+
+It holds no text to read, only what finds and orders entries, and can be made anew from the store at any time. Whoever
+browses brings it up to date first (`sqlite_index`, `json_index`); whoever looks up or stores knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from cache_backends.browse import Query, size_class, spaced_words
+from cache_backends.forks import Forkable, tell_of_forks
+from cache_backends.index_schema import INDEX_SCHEMA, NEVER_SHOWN, scope
+from cache_backends.sqlite_file import SQLiteFile
+from cache_backends.storage import StoredEntry
+
+TOTALS_KEPT = 64
+"""Lists of which it is remembered how many entries match."""
+
+_PUT = "insert into listed values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_WORDS = "insert into words (rowid, text) values (?, ?)"
+_DROP_OLD = "delete from listed where id = ? or (namespace = ? and key = ?)"
+
+
+class Indexed(NamedTuple):
+    """An entry as it is put into the index."""
+
+    id: int | None
+    """What it is known by; None for the next free number. Greater than all before it, else putting it takes longer."""
+    namespace_id: int
+    entry: StoredEntry
+    text: str
+    """Prompt and answer as a person reads them."""
+    mark: str | None = None
+    """By what the store tells whether it was changed since."""
+
+
+class Changes:
+    """One transaction that changes the index."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+
+    def put(self, rows: Sequence[Indexed]) -> None:
+        """Add entries, replacing those with their ids or keys."""
+        numbers = {namespace_id: self._number(namespace_id) for namespace_id in {row.namespace_id for row in rows}}
+        models = {model: self._model(model) for model in {row.entry.model for row in rows}}
+        ids = self._ids(rows)
+        self.connection.executemany(
+            _DROP_OLD,
+            [(row_id, numbers[row.namespace_id], row.entry.digest) for row_id, row in zip(ids, rows, strict=True)],
+        )
+        self.connection.executemany(
+            _PUT,
+            [
+                (
+                    row_id,
+                    numbers[row.namespace_id],
+                    row.entry.digest,
+                    tie(row.entry.digest),
+                    models[row.entry.model],
+                    row.entry.created_at,
+                    row.entry.expires_at,
+                    None if row.entry.pinned else row.entry.expires_at,
+                    row.entry.last_used_at,
+                    row.entry.hits,
+                    row.entry.size_bytes,
+                    size_class(row.entry.size_bytes),
+                    row.entry.model_time_s,
+                    row.mark,
+                )
+                for row_id, row in zip(ids, rows, strict=True)
+            ],
+        )
+        self.connection.executemany(
+            _PUT_WORDS,
+            [
+                (row_id, f"{scope(numbers[row.namespace_id])} {spaced_words(row.text)}")
+                for row_id, row in zip(ids, rows, strict=True)
+            ],
+        )
+
+    def put_unreadable(self, rows: Iterable[tuple[int, int, int]]) -> None:
+        """Note ids that can't be shown, with their hits and bytes, so that they are not looked at again and again."""
+        for row_id, hits, size_bytes in rows:
+            key = row_id.to_bytes(32, "big", signed=True)
+            self.connection.execute(_DROP_OLD, (row_id, NEVER_SHOWN, key))
+            self.connection.execute(
+                _PUT, (row_id, NEVER_SHOWN, key, 0, 0, 0.0, None, None, 0.0, hits, size_bytes, 0, None, None)
+            )
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Remove entries by their ids."""
+        self.connection.executemany("delete from listed where id = ?", [(row_id,) for row_id in ids])
+
+    def use(self, uses: Iterable[tuple[int, float, int]]) -> None:
+        """Note for ids how often and when they were last used."""
+        self.connection.executemany(
+            "update listed set hits = ?, last_used_at = ? where id = ?",
+            [(hits, used_at, row_id) for hits, used_at, row_id in uses],
+        )
+
+    @property
+    def watermark(self) -> int:
+        """The greatest id that was looked at."""
+        return int(self.connection.execute("select watermark from about").get)
+
+    @watermark.setter
+    def watermark(self, row_id: int) -> None:
+        self.connection.execute("update about set watermark = ?", (row_id,))
+
+    def _ids(self, rows: Sequence[Indexed]) -> list[int]:
+        following = (self.connection.execute("select max(id) from listed").get or 0) + 1
+        ids = []
+        for row in rows:
+            ids.append(following if row.id is None else row.id)
+            following = max(following, ids[-1] + 1)
+        return ids
+
+    def _number(self, namespace_id: int) -> int:
+        self.connection.execute("insert or ignore into names (namespace) values (?)", (namespace_id,))
+        return int(self.connection.execute("select id from names where namespace = ?", (namespace_id,)).get)
+
+    def _model(self, model: str | None) -> int:
+        if model is None:
+            return 0
+        self.connection.execute("insert or ignore into models (name) values (?)", (model.encode(),))
+        return int(self.connection.execute("select id from models where name = ?", (model.encode(),)).get)
+
+
+class BrowseIndex(Forkable):
+    """The index of one store, shared by threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = SQLiteFile(path, INDEX_SCHEMA)
+        self.updating = threading.Lock()
+        """Held by the thread that brings the index up to date."""
+        self.seen: object = None
+        """How the store looked when this process last brought the index up to date."""
+        self._totals: dict[tuple[object, ...], int] = {}
+        tell_of_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may be bringing it up to date."""
+        self.updating = threading.Lock()
+
+    def total(self, query: Query, namespace: str, changes: int, count: Callable[[], int]) -> int:
+        """How many entries match, counted once for all pages of a list as long as nothing changes."""
+        if query.state != "any":
+            return count()  # which changes by itself
+        key = (namespace, query.anywhere, changes)
+        if key not in self._totals:
+            self._totals[key] = count()
+            if len(self._totals) > TOTALS_KEPT:
+                self._totals.pop(next(iter(self._totals)), None)
+        return self._totals[key]
+
+    @contextmanager
+    def changing(self) -> Iterator[Changes]:
+        """One transaction that changes the index. Raises `CacheError`."""
+        with self.file.transaction() as connection:
+            yield Changes(connection)
+            connection.execute("update about set changes = changes + 1")
+
+    def close(self) -> None:
+        """Give back its connections."""
+        self.file.close()
+
+
+def tie(digest: bytes) -> int:
+    """What orders entries with equal values: as their keys do, in an eighth of the room."""
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,86 @@
+"""Browsing what the strategies hold: whose entries a visitor may see, and lists and counts that may take long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cache_backends import CacheBackend, CacheError, EntryPage, Tally
+from cache_backends.records import EntryOrder
+from lab.entry_filter import EntryFilter
+from lab.indexing import Progress, telling
+from lab.jobs import Job
+from lab.laboratory import SHARED_SCOPE, Laboratory
+from lab.strategies import StrategyUnavailableError
+
+ALL = EntryFilter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRequest:
+    """One page that a person asks for."""
+
+    strategy: str
+    namespace: str
+    entries: EntryFilter = ALL
+    order_by: EntryOrder = "created_at"
+    descending: bool = True
+    limit: int = 50
+    after: str | None = None
+
+
+ListJob = Job[Progress, EntryPage]
+TallyJob = Job[Progress, Sequence[Tally]]
+
+
+def namespaces(lab: Laboratory, strategy: str, scope: str) -> list[str]:
+    """The namespaces with entries that this visitor may see: all where everything is shared, else the own ones.
+
+    Raises `StrategyUnavailableError`.
+    """
+    cache = cache_of(lab, strategy, "default")
+    try:
+        names = cache.namespaces()
+    except CacheError as error:
+        raise StrategyUnavailableError(lab.strategies.safe(strategy, str(error))) from error
+    return [name for name in names if is_visible(name, scope)]
+
+
+def is_visible(namespace: str, scope: str) -> bool:
+    """Whether a visitor of this scope may see a namespace."""
+    return scope == SHARED_SCOPE or namespace.startswith(f"{scope}:")
+
+
+def cache_of(lab: Laboratory, strategy: str, namespace: str) -> CacheBackend:
+    """One of our caches, on one namespace. Raises `StrategyUnavailableError`, for those that can't list too."""
+    cache = lab.strategies.get(strategy, namespace).cache if strategy in lab.strategies.names else None
+    if not isinstance(cache, CacheBackend):
+        raise StrategyUnavailableError("It can't list what it holds.")
+    return cache
+
+
+def start_list(lab: Laboratory, request: ListRequest) -> ListJob:
+    """Begin to list one page. Raises `jobs.TooManyJobsError`."""
+
+    def work(job: ListJob) -> EntryPage:
+        cache = cache_of(lab, request.strategy, request.namespace)
+        return cache.entries(
+            **request.entries.query,
+            order_by=request.order_by,
+            descending=request.descending,
+            limit=request.limit,
+            after=request.after,
+            up_to_date=False,
+            progress=telling(job),
+        )
+
+    return lab.jobs.start(work)
+
+
+def start_tally(lab: Laboratory, strategy: str, namespace: str, search: str, ages: Sequence[float]) -> TallyJob:
+    """Begin to count what matches a search by model, state, age and size. Raises `jobs.TooManyJobsError`."""
+    return lab.jobs.start(
+        lambda job: cache_of(lab, strategy, namespace).tally(
+            search=search, ages=ages, up_to_date=False, progress=telling(job)
+        )
+    )

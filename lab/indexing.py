@@ -1,0 +1,80 @@
+"""Bringing indexes for browsing up to date: one job for each strategy, whoever browses it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cache_backends import CacheBackend
+from lab.jobs import Job, Jobs
+
+Result = TypeVar("Result")
+
+RESTED = 4
+"""So many times as long as it took, an index is left alone: some stores have to be looked through whole."""
+
+
+class StoppedError(Exception):
+    """A person has stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many entries were looked at, and of how many if that is known."""
+
+    looked_at: int
+    of: int | None
+
+
+IndexJob = Job[Progress, None]
+
+
+class Indexing:
+    """The newest job of each strategy."""
+
+    def __init__(self, jobs: Jobs, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._jobs = jobs
+        self._monotonic = monotonic
+        self._newest: dict[str, IndexJob] = {}
+        self._rests_until: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, strategy: str, open_cache: Callable[[], CacheBackend], *, at_once: bool = False) -> IndexJob:
+        """The job that brings a strategy's index up to date: the one that does so already, else a new one.
+
+        Soon after the last one has ended that is the last one, unless it should be done `at_once`, since something was
+        changed. Raises `jobs.TooManyJobsError`.
+        """
+        with self._lock:
+            job = self._newest.get(strategy)
+            if job is not None:
+                rests = not at_once and self._monotonic() < self._rests_until.get(strategy, 0.0)
+                if rests or not job.finished:
+                    return job
+                self._jobs.forget(job.id)
+            job = self._newest[strategy] = self._jobs.start(lambda job: self._update(strategy, open_cache, job))
+            return job
+
+    def _update(self, strategy: str, open_cache: Callable[[], CacheBackend], job: IndexJob) -> None:
+        began = self._monotonic()
+        try:
+            with contextlib.suppress(StoppedError):
+                open_cache().bring_up_to_date(telling(job))
+        finally:
+            ended = self._monotonic()
+            self._rests_until[strategy] = ended + RESTED * (ended - began)
+
+
+def telling(job: Job[Progress, Result]) -> Callable[[int, int | None], None]:
+    """What tells a job how far it is, and ends it when it should stop."""
+
+    def progress(looked_at: int, of: int | None) -> None:
+        job.show(Progress(looked_at, of))
+        if job.stopping:
+            raise StoppedError
+
+    return progress

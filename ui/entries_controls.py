@@ -1,0 +1,186 @@
+"""The entries page's controls: which store, what is looked for, what the list is narrowed by, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from cache_backends import Tally
+from cache_backends.browse import SIZE_MARKS
+from lab import facets
+from lab.facets import AGE_CHOICES, Narrowing
+from lab.strategies import StrategyUnavailableError
+from ui import entries_state, words
+from ui.entries_state import DIRECTIONS, EVERY_MODEL, ORDERS, SIZES, STATES
+from ui.language import _
+from ui.links import choose_from_link, keep_in_link
+from ui.numbers import count, size
+from ui.safe_text import shown_in_line
+from ui.session import laboratory
+
+Tallies = Sequence[Tally] | None
+"""What is counted so far; None while it is not."""
+
+
+def choose_store() -> bool:
+    """Strategy and namespace; whether there is one that can be browsed."""
+    lab = laboratory()
+    names = entries_state.strategies()
+    if not names:
+        st.info(_("There is no strategy with a cache to browse. The operator can add one."), icon=":material/info:")
+        return False
+    ours = [name for name in names if lab.strategies.is_ours(name)]
+    choose_from_link("entries_strategy", names, (ours or names)[0])
+    left, right = st.columns([3, 1.4], gap="medium", vertical_alignment="bottom")
+    with left:
+        st.segmented_control(
+            _("Cache strategy"),
+            names,
+            format_func=lambda name: f"{words.strategy_icon(lab, name)} {words.strategy(lab, name)}",
+            key="entries_strategy",
+            required=True,
+            persist_state="session",
+            on_change=entries_state.another_store,
+        )
+    keep_in_link("entries_strategy", (ours or names)[0])
+    if not lab.strategies.is_ours(entries_state.strategy()):
+        return True
+    try:
+        namespaces = entries_state.namespaces()
+    except StrategyUnavailableError as error:
+        st.error(
+            _("{strategy} can't be browsed now: {reason}").format(
+                strategy=shown_in_line(words.strategy(lab, entries_state.strategy())), reason=shown_in_line(str(error))
+            ),
+            icon=":material/cloud_off:",
+        )
+        st.button(_("Try again"), key="entries_retry", icon=":material/refresh:", on_click=entries_state.refresh)
+        return False
+    choose_from_link("entries_namespace", namespaces, namespaces[0])
+    with right:
+        st.selectbox(
+            _("Namespace"),
+            namespaces,
+            key="entries_namespace",
+            persist_state="session",
+            on_change=entries_state.another_store,
+            help=_("Entries of different namespaces never meet. The lab has one for each server that gives answers."),
+        )
+    keep_in_link("entries_namespace", namespaces[0])
+    return True
+
+
+def search_field() -> None:
+    """The words looked for, which stand in the link."""
+    key = "entries_search"
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get(key, "")
+    st.text_input(
+        _("Search in prompts and answers"),
+        key=key,
+        type="search",
+        live="300ms",
+        placeholder=_("Words, or how they begin"),
+        on_change=entries_state.first_page,
+        persist_state="session",
+        max_chars=500,
+    )
+    keep_in_link(key, "")
+
+
+def narrowing_row(tallies: Tallies) -> None:
+    """What the list can be narrowed by, with how many entries each choice would leave, and its order."""
+    chosen = entries_state.narrowing()
+    models = sorted({*facets.models(tallies or ()), *([chosen.model] if chosen.model else [])})
+    entries_state.choose_from_the_link(models)
+
+    def counted(label: str, narrowing: Narrowing) -> str:
+        return label if tallies is None else f"{label} · {count(facets.count(tallies, narrowing))}"
+
+    columns = st.columns([1.5, 1.15, 1.3, 1.25, 1.35, 0.9], gap="small", vertical_alignment="bottom")
+    _select(
+        columns[0], _("Model"), "entries_model", [EVERY_MODEL, *models],
+        lambda name: counted(name or _("Every model"), replace(chosen, model=name or None)),
+    )  # fmt: skip
+    _select(
+        columns[1], _("State"), "entries_state", STATES,
+        lambda name: counted(_state_title(name), replace(chosen, state=name)),
+    )  # fmt: skip
+    _select(
+        columns[2], _("Age"), "entries_age", AGE_CHOICES,
+        lambda name: counted(_age_title(name), replace(chosen, age=name)),
+    )  # fmt: skip
+    _select(
+        columns[3], _("Size"), "entries_size", SIZES,
+        lambda name: counted(size_title(name), replace(chosen, size=None if name == "any" else int(name))),
+    )  # fmt: skip
+    _select(columns[4], _("Order"), "entries_order", ORDERS, order_title)
+    _select(columns[5], _("Direction"), "entries_direction", DIRECTIONS, _direction_title)
+    for key, default in (
+        ("entries_model", EVERY_MODEL), ("entries_state", "any"), ("entries_age", "any"), ("entries_size", "any"),
+        ("entries_order", "created_at"), ("entries_direction", "down"),
+    ):  # fmt: skip
+        keep_in_link(key, default)
+
+
+def _select(
+    column: st.delta_generator.DeltaGenerator,
+    label: str,
+    key: str,
+    options: Sequence[str],
+    title: Callable[[str], str],
+) -> None:
+    column.selectbox(
+        label, options, format_func=title, key=key, persist_state="session", on_change=entries_state.first_page
+    )
+
+
+def order_title(order: str) -> str:
+    """What an order is called."""
+    return {
+        "created_at": _("Stored"),
+        "last_used_at": _("Last used"),
+        "hits": _("Hits"),
+        "size_bytes": _("Size"),
+        "expires_at": _("Time left"),
+        "model_time_s": _("Model time"),
+    }[order]
+
+
+def size_title(choice: str) -> str:
+    """A class of sizes: from which to below which."""
+    if choice == "any":
+        return _("Any size")
+    number = int(choice)
+    if number == 0:
+        return _("Below {size}").format(size=size(SIZE_MARKS[0]))
+    if number == len(SIZE_MARKS):
+        return _("{size} or more").format(size=size(SIZE_MARKS[-1]))
+    return _("{low} to {high}").format(low=size(SIZE_MARKS[number - 1]), high=size(SIZE_MARKS[number]))
+
+
+def _state_title(state: str) -> str:
+    return {"any": _("Any state"), "live": _("Live"), "expired": _("Expired")}[state]
+
+
+def _age_title(age: str) -> str:
+    return {
+        "any": _("Any age"),
+        "1d": _("The last 24 hours"),
+        "7d": _("The last 7 days"),
+        "30d": _("The last 30 days"),
+        "older": _("Older than 30 days"),
+    }[age]
+
+
+def _direction_title(direction: str) -> str:
+    order = st.session_state.get("entries_order", "created_at")
+    down, up = {
+        "created_at": (_("Newest first"), _("Oldest first")),
+        "last_used_at": (_("Newest first"), _("Oldest first")),
+        "hits": (_("Most first"), _("Fewest first")),
+        "size_bytes": (_("Largest first"), _("Smallest first")),
+    }.get(order, (_("Longest first"), _("Shortest first")))
+    return down if direction == "down" else up

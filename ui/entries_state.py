@@ -1,0 +1,244 @@
+"""What the entries page remembers between two runs of its script, and what of it stands in the link."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast, get_args
+
+import streamlit as st
+
+from cache_backends import CacheBackend, CacheEntry, CacheError
+from cache_backends.records import EntryOrder, EntryState
+from lab import browsing
+from lab.browsing import ListRequest
+from lab.facets import AGE_CHOICES, SIZE_CLASSES, Narrowing
+from lab.strategies import StrategyUnavailableError
+from ui.links import choose_from_link
+from ui.session import laboratory, scope
+
+STATE_KEY = "browsing"
+ENTRY, AFTER = "entry", "after"
+"""What the link calls the entry that is open, and the place at which the page begins."""
+EVERY_MODEL = ""
+ORDERS: tuple[EntryOrder, ...] = get_args(EntryOrder)
+STATES: tuple[EntryState, ...] = get_args(EntryState)
+SIZES = ("any", *map(str, SIZE_CLASSES))
+DIRECTIONS = ("down", "up")
+PAGE_ROWS = 50
+UNDO_S = 10.0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """An entry that was just removed, and can be put back for a while."""
+
+    entry: CacheEntry
+    strategy: str
+    namespace: str
+    at: float
+
+
+@dataclass
+class Browsing:
+    """One session's place in its lists."""
+
+    before: list[str | None] = field(default_factory=list)
+    """Where the pages before this one begin."""
+    removed: Removed | None = None
+    mistake: str | None = None
+    message: str | None = None
+    version: int = 0
+    """Raised when something was changed: what was listed before is listed anew."""
+    tables: int = 0
+    """Raised when a table is left: its selection goes with it."""
+
+
+def state() -> Browsing:
+    """This session's state."""
+    if STATE_KEY not in st.session_state:
+        st.session_state[STATE_KEY] = Browsing()
+    return cast(Browsing, st.session_state[STATE_KEY])
+
+
+def strategies() -> list[str]:
+    """The strategies of the page: all but "no cache"."""
+    return laboratory().strategies.names[1:]
+
+
+def strategy() -> str:
+    """The one that is chosen."""
+    return str(st.session_state["entries_strategy"])
+
+
+def namespace() -> str:
+    """The one that is chosen."""
+    return str(st.session_state["entries_namespace"])
+
+
+def namespaces() -> list[str]:
+    """What can be chosen: those with entries, and the visitor's own. Raises `StrategyUnavailableError`."""
+    lab = laboratory()
+    own = [lab.namespace(scope(), model_id) for model_id in lab.models.choices]
+    there = browsing.namespaces(lab, strategy(), scope())
+    return [*(name for name in dict.fromkeys(own) if name in there or name == own[0]), *sorted(set(there) - set(own))]
+
+
+def cache() -> CacheBackend:
+    """What is browsed. Raises `StrategyUnavailableError`."""
+    return browsing.cache_of(laboratory(), strategy(), namespace())
+
+
+def choose_from_the_link(models: Sequence[str]) -> None:
+    """Before the widgets are made: what the link says, or nothing chosen."""
+    choose_from_link("entries_model", [EVERY_MODEL, *models], EVERY_MODEL)
+    choose_from_link("entries_state", STATES, "any")
+    choose_from_link("entries_age", AGE_CHOICES, "any")
+    choose_from_link("entries_size", SIZES, "any")
+    choose_from_link("entries_order", ORDERS, "created_at")
+    choose_from_link("entries_direction", DIRECTIONS, "down")
+
+
+def search() -> str:
+    """The words looked for."""
+    return str(st.session_state.get("entries_search") or "")
+
+
+def narrowing() -> Narrowing:
+    """What the list is narrowed by."""
+    chosen = st.session_state
+    size = chosen.get("entries_size", "any")
+    return Narrowing(
+        model=chosen.get("entries_model") or None,
+        state=chosen.get("entries_state") or "any",
+        age=chosen.get("entries_age") or "any",
+        size=None if size == "any" else int(size),
+    )
+
+
+def request() -> ListRequest:
+    """The page that is asked for."""
+    return ListRequest(
+        strategy=strategy(),
+        namespace=namespace(),
+        entries=narrowing().filter(search(), time.time()),
+        order_by=st.session_state["entries_order"],
+        descending=st.session_state["entries_direction"] == "down",
+        limit=PAGE_ROWS,
+        after=st.query_params.get(AFTER) or None,
+    )
+
+
+def first_page() -> None:
+    """Begin at the beginning, as another list does."""
+    st.query_params.pop(AFTER, None)
+    state().before.clear()
+    leave_table()
+
+
+def next_page(after: str) -> None:
+    """Go on after the last entry of this page."""
+    state().before.append(st.query_params.get(AFTER))
+    st.query_params[AFTER] = after
+    leave_table()
+
+
+def previous_page() -> None:
+    """Go back to where this page was gone to from."""
+    before = state().before
+    at = before.pop() if before else None
+    if at is None:
+        st.query_params.pop(AFTER, None)
+    else:
+        st.query_params[AFTER] = at
+    leave_table()
+
+
+def order_by(column: EntryOrder) -> None:
+    """Order by a column, or the other way round if that is the order already."""
+    if st.session_state["entries_order"] == column:
+        st.session_state["entries_direction"] = "up" if st.session_state["entries_direction"] == "down" else "down"
+    else:
+        st.session_state["entries_order"], st.session_state["entries_direction"] = column, "down"
+    first_page()
+
+
+def clear_narrowing() -> None:
+    """Show everything again."""
+    st.session_state["entries_search"] = ""
+    st.session_state["entries_model"] = EVERY_MODEL
+    for key in ("entries_state", "entries_age", "entries_size"):
+        st.session_state[key] = "any"
+    first_page()
+
+
+def another_store() -> None:
+    """What was chosen of one store says nothing of another."""
+    st.session_state["entries_model"] = EVERY_MODEL
+    close_entry()
+    first_page()
+
+
+def open_entry(key: str) -> None:
+    """Show one entry, and put it into the link."""
+    st.query_params[ENTRY] = key
+    forget_words()
+    leave_table()
+
+
+def close_entry() -> None:
+    """Back to the list."""
+    st.query_params.pop(ENTRY, None)
+
+
+def leave_table() -> None:
+    """The next table begins with nothing selected."""
+    state().tables += 1
+
+
+def refresh() -> None:
+    """List anew."""
+    changed()
+    forget_words()
+
+
+def changed() -> None:
+    """Something was changed: list and count anew."""
+    state().version += 1
+
+
+def forget_words() -> None:
+    """What was said of the last thing done is said no more."""
+    state().mistake = state().message = None
+
+
+def remove(entry: CacheEntry) -> None:
+    """Remove an entry, and remember it for a while."""
+    forget_words()
+    try:
+        cache().delete(entry.key)
+    except (CacheError, StrategyUnavailableError) as error:
+        state().mistake = safe(str(error))
+        return
+    state().removed = Removed(entry, strategy(), namespace(), time.monotonic())
+    changed()
+    close_entry()
+
+
+def undo() -> None:
+    """Put back what was just removed."""
+    removed, state().removed = state().removed, None
+    if removed is None:
+        return
+    try:
+        browsing.cache_of(laboratory(), removed.strategy, removed.namespace).restore(removed.entry)
+    except (CacheError, StrategyUnavailableError) as error:
+        state().mistake = laboratory().strategies.safe(removed.strategy, str(error))
+        state().removed = removed
+    changed()
+
+
+def safe(text: str) -> str:
+    """A message of the strategy without its password."""
+    return laboratory().strategies.safe(strategy(), text)
