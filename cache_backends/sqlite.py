@@ -175,7 +175,7 @@ class SQLiteCache(IndexedBrowsing, CacheBackend):
                 entry = stored(row)
                 generations = decode(entry.payload)
                 shown = entry_row(entry, generations, self.namespace)
-                location = f"{self.path}, table entries, row {row[0]}"
+                location = f"{self.path}, table entries, row with key x'{entry.key}'"
                 entries[entry.key] = whole_entry(shown, entry, generations, location)
         return [entries[key] for key in map(bytes.hex, digests) if key in entries]
 

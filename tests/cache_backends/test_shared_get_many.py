@@ -85,11 +85,11 @@ def test_others_may_store_and_delete_meanwhile(seven: CacheBackend) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "update entries set value = x'00' where id = 3",
-        "update entries set value = cast(x'ff' as text) where id = 3",
-        "update entries set created_at = 9e999 where id = 3",
-        "update details set prompt = cast(x'ff' as text) where id = 3",
-        "delete from details where id = 3",
+        "update entries set value = x'00' where id = (select id from details where prompt = 'q2')",
+        "update entries set value = cast(x'ff' as text) where id = (select id from details where prompt = 'q2')",
+        "update entries set created_at = 9e999 where id = (select id from details where prompt = 'q2')",
+        "update details set prompt = cast(x'ff' as text) where prompt = 'q2'",
+        "delete from details where prompt = 'q2'",
     ],
 )
 def test_a_damaged_row_of_sqlite_is_left_out(open_sqlite: OpenSQLite, damage: str) -> None:

@@ -219,7 +219,7 @@ def test_large_entries_are_not_in_memory_together(cache: MemoryCache, monkeypatc
 def test_memory_stays_flat_however_many_entries_there_are(tmp_path: Path) -> None:
     peaks = []
     with SQLiteCache(tmp_path / "c.db") as cache:
-        for count in (1000, 3000):
+        for count in (1000, 5000):
             for number in range(count):
                 store(cache, f"q{number}", "x" * 10_000)
             tracemalloc.start()
@@ -229,7 +229,7 @@ def test_memory_stays_flat_however_many_entries_there_are(tmp_path: Path) -> Non
             finally:
                 tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
-    assert peaks[1] < 15_000_000  # of 30 MB
+    assert peaks[1] < 35_000_000  # of 50 MB
 
 
 def test_it_works_as_a_job(cache: MemoryCache, clock: Clock) -> None:
