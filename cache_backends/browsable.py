@@ -24,6 +24,13 @@ class Browsable(Storage):
         """
         return self._entry(digest_of(key))
 
+    def get_many(self, keys: Sequence[str]) -> list[CacheEntry]:
+        """Several entries, whole, in the order of their keys; those that are missing or damaged are left out.
+
+        All of them are in memory at once: `EntrySummary.size_bytes` says what that takes. The rest as in `get`.
+        """
+        return self._entries([digest_of(key) for key in keys])
+
     def entries(
         self,
         *,

@@ -41,6 +41,8 @@ _FIELDS: tuple[tuple[str, type, object], ...] = (
     ("usage_metadata", dict, None),
 )
 """Fields of a message besides its content: name, type, and the value at which they are left out."""
+MESSAGE_PARTS = ("content", *(name for name, _, _ in _FIELDS), "extra")
+"""All that a message of the format may consist of."""
 _GENERATION_FIELDS = {"text", "generation_info", "type"}
 
 

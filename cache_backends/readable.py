@@ -12,6 +12,9 @@ SHOWN_PROMPT_LENGTH = 300
 SHOWN_ANSWER_LENGTH = 300
 """Characters that a summary shows of a prompt and of an answer."""
 
+LONGEST_REMEMBERED = 100_000
+"""Characters of parameters that are remembered: an imported file may hold some of many megabytes."""
+
 REDACTED = "[redacted]"
 _SECRET_NAME = (
     r"(?:proxy-)?authorization|(?:set-)?cookie"
@@ -100,10 +103,17 @@ class Parameters:
     model: str | None
 
 
-@lru_cache(maxsize=64)
 def readable_parameters(llm_string: str) -> Parameters:
     """The parameters without their secrets, and the model's name. The last few are remembered: programs have few."""
+    make = _remembered_parameters if len(llm_string) <= LONGEST_REMEMBERED else _parameters
+    return make(llm_string)
+
+
+def _parameters(llm_string: str) -> Parameters:
     return Parameters(redact(llm_string), model_name(llm_string))
+
+
+_remembered_parameters = lru_cache(maxsize=64)(_parameters)
 
 
 def model_name(llm_string: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -160,6 +161,23 @@ class SQLiteCache(IndexedBrowsing, CacheBackend):
             shown = entry_row(entry, generations, self.namespace)
             return whole_entry(shown, entry, generations, f"{self.path}, table entries, row with key x'{entry.key}'")
         return None
+
+    def _entries(self, digests: Sequence[bytes]) -> list[CacheEntry]:
+        self._flush_uses()
+        rows = self._select(
+            f"{WHOLE} where namespace = ? and key in (select unhex(value) from json_each(?))",  # noqa: S608  # constants
+            json.dumps([digest.hex() for digest in digests]),
+        )
+        entries: dict[str, CacheEntry] = {}
+        while rows:
+            row = rows.pop()  # so that no more than one entry is in memory twice
+            with contextlib.suppress(CorruptEntryError):
+                entry = stored(row)
+                generations = decode(entry.payload)
+                shown = entry_row(entry, generations, self.namespace)
+                location = f"{self.path}, table entries, row with key x'{entry.key}'"
+                entries[entry.key] = whole_entry(shown, entry, generations, location)
+        return [entries[key] for key in map(bytes.hex, digests) if key in entries]
 
     def _rows(self) -> Iterator[Row]:
         self._flush_uses()

@@ -111,6 +111,12 @@ class Storage(ABC):
     def _entry(self, digest: bytes) -> CacheEntry | None:
         """One entry, whole; None where it is missing or damaged."""
 
+    def _entries(self, digests: Sequence[bytes]) -> list[CacheEntry]:
+        """Several entries, whole, in this order, without what is missing or damaged. One by one, unless the store can
+        do better.
+        """
+        return [entry for digest in digests if (entry := self._entry(digest)) is not None]
+
     @abstractmethod
     def _rows(self) -> Iterator[Row]:
         """Every readable entry of the namespace, in any order, while others go on storing."""

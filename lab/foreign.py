@@ -6,10 +6,23 @@ from typing import Any
 
 from langchain_core.caches import BaseCache
 
+_BRACKETS = ("[", "{")
+
 
 def qualified(namespace: str, llm_string: str) -> str:
     """The parameters with the namespace before them, so that they make another key."""
     return f"{namespace}\n{llm_string}"
+
+
+def unqualified(llm_string: str) -> tuple[str | None, str]:
+    """The namespace that `qualified` put before LangChain's parameters, None where there is none, and the parameters.
+
+    These begin with a bracket, as a list or as JSON, and a namespace does not.
+    """
+    namespace, newline, parameters = llm_string.partition("\n")
+    if newline and parameters.startswith(_BRACKETS) and not namespace.startswith(_BRACKETS):
+        return namespace, parameters
+    return None, llm_string
 
 
 def remove_qualified(cache: BaseCache, namespace: str) -> None:

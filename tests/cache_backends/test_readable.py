@@ -9,9 +9,11 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from cache_backends.readable import (
+    LONGEST_REMEMBERED,
     REDACTED,
     message_prompt,
     model_name,
+    readable_parameters,
     readable_prompt,
     redact,
     shortened,
@@ -216,3 +218,11 @@ def test_a_shortened_text_is_a_beginning(text: str, length: int) -> None:
 def test_credentials_are_redacted_in_the_forms_that_servers_use(text: str) -> None:
     assert "SECRETVALUE1" not in redact(text)
     assert REDACTED in redact(text)
+
+
+def test_long_parameters_are_not_kept_in_memory() -> None:
+    llm_string = "[('model_name', 'demo-1'), ('password', 'abcdefgh')]"
+    assert readable_parameters(llm_string) is readable_parameters(llm_string)
+    long = llm_string + " " * LONGEST_REMEMBERED
+    assert readable_parameters(long) is not readable_parameters(long)
+    assert (readable_parameters(long).model, "abcdefgh" in readable_parameters(long).llm_string) == ("demo-1", False)
