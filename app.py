@@ -6,4 +6,6 @@ switches on its old page discovery, which breaks deep links on a fresh server.
 
 import streamlit as st
 
-app = st.App("ui/shell.py")
+from ui.export_route import ROUTES
+
+app = st.App("ui/shell.py", routes=ROUTES)

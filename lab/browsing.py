@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from cache_backends import CacheBackend, CacheError, EntryPage, Tally
 from cache_backends.records import EntryOrder
 from lab.entry_filter import EntryFilter
+from lab.glance import Glance, look
 from lab.indexing import Progress, telling
 from lab.jobs import Job
 from lab.laboratory import SHARED_SCOPE, Laboratory
+from lab.simulated import SIMULATED_MODEL
 from lab.strategies import StrategyUnavailableError
 
 ALL = EntryFilter()
@@ -31,6 +33,7 @@ class ListRequest:
 
 ListJob = Job[Progress, EntryPage]
 TallyJob = Job[Progress, Sequence[Tally]]
+GlanceJob = Job[Progress, Glance]
 
 
 def namespaces(lab: Laboratory, strategy: str, scope: str) -> list[str]:
@@ -84,3 +87,13 @@ def start_tally(lab: Laboratory, strategy: str, namespace: str, search: str, age
             search=search, ages=ages, up_to_date=False, progress=telling(job)
         )
     )
+
+
+def start_glance(lab: Laboratory, strategy: str, namespace: str) -> GlanceJob:
+    """Begin to look at a store as a whole. Raises `jobs.TooManyJobsError`."""
+
+    def price(model: str, tokens_in: int, tokens_out: int) -> float | None:
+        priced_as = lab.settings.simulated.priced_as if model == SIMULATED_MODEL else model
+        return lab.prices.cost_usd(priced_as, tokens_in, tokens_out)
+
+    return lab.jobs.start(lambda job: look(cache_of(lab, strategy, namespace), price, telling(job)))

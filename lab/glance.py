@@ -82,9 +82,7 @@ def _marks(oldest: float | None, newest: float | None) -> list[float]:
 
 
 def _growth(marks: Sequence[float], tallies: Sequence[Tally]) -> list[tuple[float, int]]:
-    return [
-        (mark, sum(one.entries for one in tallies if one.age <= number)) for number, mark in enumerate(marks)
-    ]
+    return [(mark, sum(one.entries for one in tallies if one.age <= number)) for number, mark in enumerate(marks)]
 
 
 def _most_useful(
@@ -96,9 +94,7 @@ def _most_useful(
     best: list[EntrySummary] = []
     after, looked_at, surely = None, 0, False
     while looked_at < MOST_LOOKED_AT and not surely:
-        page = cache.entries(
-            order_by="hits", limit=LOOKED_AT_A_TIME, after=after, up_to_date=False, progress=progress
-        )
+        page = cache.entries(order_by="hits", limit=LOOKED_AT_A_TIME, after=after, up_to_date=False, progress=progress)
         looked_at += len(page.entries)
         best = heapq.nlargest(MOST_USEFUL, [*best, *page.entries], key=_saved_s)
         after = page.next

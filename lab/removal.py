@@ -52,6 +52,7 @@ def matching(chosen: EntryFilter, now: float) -> Remove:
                 job.show(Removing(removed, max(page.total, removed)))
                 after = page.next
                 if after is None:
+                    cache.bring_up_to_date()
                     return Removal(removed)
         except CacheError as error:
             return Removal(removed, error=detail(error))
@@ -63,9 +64,11 @@ def matching(chosen: EntryFilter, now: float) -> Remove:
 def expired(cache: CacheBackend, _job: RemovalJob) -> Removal:
     """Removes what has expired."""
     try:
-        return Removal(cache.purge_expired())
+        removed = cache.purge_expired()
+        cache.bring_up_to_date()
     except CacheError as error:
         return Removal(0, error=detail(error))
+    return Removal(removed)
 
 
 def everything(cache: CacheBackend, _job: RemovalJob) -> Removal:
@@ -73,6 +76,7 @@ def everything(cache: CacheBackend, _job: RemovalJob) -> Removal:
     try:
         entries = cache.stats().entries
         cache.clear()
+        cache.bring_up_to_date()
     except CacheError as error:
         return Removal(0, error=detail(error))
     return Removal(entries)

@@ -5,6 +5,7 @@ import streamlit as st
 from ui import entries_state
 from ui.entries_controls import choose_store, narrowing_row, search_row
 from ui.entries_list import begin_index, begin_list, counts, show_list
+from ui.entries_more import show_more
 from ui.entry_changes import show_messages
 from ui.entry_view import show_entry
 from ui.language import _
@@ -26,4 +27,5 @@ if namespaces is not None:
         search_row(namespaces)
         tallies = counts(begun)
         narrowing_row(tallies)
-        show_list(begun, index, is_counted=tallies is not None)
+        page = show_list(begun, index, is_counted=tallies is not None)
+        show_more(begun.asked, page, tallies)

@@ -14,6 +14,7 @@ from lab.facets import AGE_CHOICES, Narrowing
 from lab.strategies import StrategyUnavailableError
 from ui import entries_state, words
 from ui.entries_state import DIRECTIONS, EVERY_MODEL, ORDERS, SIZES, STATES
+from ui.entries_transfer import show_foreign
 from ui.language import _
 from ui.links import choose_from_link, keep_in_link
 from ui.numbers import count, size
@@ -59,17 +60,6 @@ def choose_store() -> Sequence[str] | None:
         return None
     choose_from_link("entries_namespace", namespaces, namespaces[0])
     return namespaces
-
-
-def show_foreign(strategy: str) -> None:
-    """Why one of LangChain's own caches can't be browsed."""
-    st.info(
-        _(
-            "{strategy} can't be browsed: LangChain's caches can only be asked for the answer to one exact prompt. "
-            "They have no list of what they hold, no times and no sizes."
-        ).format(strategy=shown_in_line(words.strategy(laboratory(), strategy))),
-        icon=":material/visibility_off:",
-    )
 
 
 def search_row(namespaces: Sequence[str]) -> None:

@@ -42,9 +42,10 @@ class Begun:
     counting: TallyJob | None
 
 
-def begin_index(*, at_once: bool = False) -> IndexJob | None:
+def begin_index() -> IndexJob | None:
     """Have the index brought up to date, and wait a little: most often nothing, or a few entries, are new."""
-    strategy = entries_state.strategy()
+    strategy, state = entries_state.strategy(), entries_state.state()
+    at_once, state.indexed_version = state.version != state.indexed_version, state.version
     try:
         job = laboratory().indexing.begin(
             strategy, lambda: browsing.cache_of(laboratory(), strategy, "default"), at_once=at_once
@@ -83,13 +84,14 @@ def counts(begun: Begun) -> Sequence[Tally] | None:
     return begun.counting.result
 
 
-def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> None:
-    """One page in whatever state it is, and how far its index and its counts are."""
+def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> EntryPage | None:
+    """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
     if index is not None and is_behind(index):
         _watch_index(index)
     if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
-        return
+        return None
+    page: EntryPage | None = None
     with st.container(key="entries_result"):
         job = begun.listing
         if not wait_for("list"):
@@ -98,8 +100,10 @@ def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> None
             _show_failure(job.error)
         elif job.result is not None:
             _show_page(job.result, begun.asked)
+            page = job.result
     if begun.counting is not None and not is_counted and begun.counting.error is None:
         _watch_counts(begun.counting)
+    return page
 
 
 def is_behind(index: IndexJob) -> bool:

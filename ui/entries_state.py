@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
@@ -13,6 +14,8 @@ from cache_backends.records import EntryOrder, EntryState
 from lab import browsing
 from lab.browsing import ListRequest
 from lab.facets import AGE_CHOICES, SIZE_CLASSES, Narrowing
+from lab.moving import ImportJob
+from lab.removal import RemovalJob
 from lab.strategies import StrategyUnavailableError
 from ui.links import choose_from_link
 from ui.session import laboratory, scope
@@ -41,6 +44,9 @@ class Removed:
     at: float
 
 
+StartImport = Callable[[], ImportJob]
+
+
 @dataclass
 class Browsing:
     """One session's place in its lists."""
@@ -52,6 +58,10 @@ class Browsing:
     message: str | None = None
     version: int = 0
     """Raised when something was changed: what was listed before is listed anew."""
+    indexed_version: int = 0
+    """For which the index was last brought up to date."""
+    importing: ImportJob | None = None
+    removing: RemovalJob | None = None
     tables: int = 0
     """Raised when a table is left: its selection goes with it."""
 
