@@ -23,6 +23,8 @@ from ui.waiting import begin, wait_for
 POLL_S = 0.5
 KEPT_S = 10.0
 CHART_HEIGHT = 190
+SHORTEST_S = 60.0
+"""Between the oldest and the newest entry, for a line that says anything."""
 
 
 def show_glance() -> None:
@@ -80,8 +82,8 @@ def _show(seen: Glance) -> None:
     left, right = st.columns([1, 1.5], gap="large")
     with left:
         st.markdown("##### " + _("Growth"))
-        if len(seen.growth) < 2:
-            st.caption(_("Too few entries to draw a line through."))
+        if len(seen.growth) < 2 or seen.growth[-1][0] - seen.growth[0][0] < SHORTEST_S:
+            st.caption(_("All entries were stored within a minute: there is no line to draw yet."))
         else:
             _show_growth(seen)
     with right:

@@ -200,11 +200,11 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         row_height=ROW_HEIGHT,
         column_config=_columns(),
         on_select=lambda: _selected(table_key, page),
-        selection_mode=["single-cell", "single-column"],
+        selection_mode=["single-row", "single-column"],
         alt=_("{count} entries of the list").format(count=count(len(page.entries))),
     )
     st.caption(
-        _("Click a row to open its entry, a column's title to order all entries by it.")
+        _("Tick the box before a row to open its entry; click a column's title to order all entries by it.")
         + " "
         + _("A bar shows how much of an entry's time to live is left.")
     )
@@ -239,9 +239,9 @@ def _show_nothing() -> None:
 
 
 def _selected(table_key: str, page: EntryPage) -> None:
-    """A click on a cell opens its entry, one on a column's title orders by it."""
+    """A tick before a row opens its entry, a click on a column's title orders by it."""
     selection = st.session_state[table_key]["selection"]
-    for row, _column in selection.get("cells", ()):
+    for row in selection.get("rows", ()):
         if 0 <= row < len(page.entries):
             entries_state.open_entry(page.entries[row].key)
             return
@@ -287,11 +287,11 @@ def one_line(text: str) -> str:
 
 
 def life_left(entry: EntrySummary, now: float) -> float | None:
-    """The part of an entry's time to live that is left, 0 to 1; None for what never ends."""
+    """How much of an entry's time to live is left, in per cent; None for what never ends."""
     if entry.expires_at is None or entry.pinned:
         return None
     whole = entry.expires_at - entry.created_at
-    return min(1.0, max(0.0, (entry.expires_at - now) / whole)) if whole > 0 else 0.0
+    return min(100.0, max(0.0, 100 * (entry.expires_at - now) / whole)) if whole > 0 else 0.0
 
 
 def time_left(entry: EntrySummary, now: float) -> str:
@@ -308,14 +308,14 @@ def time_left(entry: EntrySummary, now: float) -> str:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "prompt": column.TextColumn(_("Prompt"), width=162),
-        "answer": column.TextColumn(_("Answer"), width=132),
+        "prompt": column.TextColumn(_("Prompt"), width=140),
+        "answer": column.TextColumn(_("Answer"), width=120),
         "model": column.TextColumn(_("Model"), width=95),
         "created_at": column.TextColumn(order_title("created_at"), width=118),
         "last_used_at": column.TextColumn(order_title("last_used_at"), width=85),
         "hits": column.NumberColumn(order_title("hits"), width=48),
         "size": column.NumberColumn(order_title("size_bytes"), width=62),
-        "life": column.ProgressColumn(_("Life left"), min_value=0.0, max_value=1.0, format="percent", width=92),
+        "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=92),
         "time_left": column.TextColumn(order_title("expires_at"), width=68),
     }
 
