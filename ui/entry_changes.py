@@ -27,7 +27,7 @@ def show_changes(entry: CacheEntry) -> None:
             help=_("A pinned entry neither expires nor is evicted. A new answer under the same key is not pinned."),
         )  # fmt: skip
         ttl, button = st.columns([1.4, 1], vertical_alignment="bottom")
-        ttl.selectbox(_("Time to live from now on"), TTL_CHOICES, 2, format_func=_ttl_title, key="entry_ttl")
+        ttl.selectbox(_("Keep for"), TTL_CHOICES, 2, format_func=_ttl_title, key="entry_ttl")
         button.button(_("Set"), key="entry_ttl_set", on_click=_set_ttl, args=(entry,), width="stretch")
         st.button(
             _("Delete"), key="entry_delete", icon=":material/delete:", on_click=entries_state.remove, args=(entry,),
@@ -78,7 +78,7 @@ def _set_ttl(entry: CacheEntry) -> None:
     choice = st.session_state["entry_ttl"]
     _change(
         lambda: entries_state.cache().set_ttl(entry.key, None if choice == "none" else choice),
-        _("Time to live from now on: {ttl}.").format(ttl=_ttl_title(choice)),
+        _("Kept from now on: {ttl}.").format(ttl=_ttl_title(choice)),
     )
 
 

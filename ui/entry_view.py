@@ -188,7 +188,7 @@ def _show_facts(entry: CacheEntry, now: float) -> None:
     first, second = st.columns(2)
     first.metric(_("Hits"), count(entry.hits))
     second.metric(_("Time left"), time_left(entry, now))
-    saved_s = None if entry.model_time_s is None else entry.hits * entry.model_time_s
+    saved_s = entry.hits * entry.model_time_s if entry.hits and entry.model_time_s is not None else None
     lines = [
         (_("Model"), entry.model or DASH),
         (_("Stored"), f"{moment(entry.created_at, timezone)} ({ago(now - entry.created_at)})"),
