@@ -129,7 +129,7 @@ def _say_what_is_shown(text: str, key: str = "entry_answer") -> None:
             )
         )
         st.download_button(
-            _("Download all of it"), lambda: text.encode("utf-8", "replace"), "text.txt", "text/plain",
+            _("Download all of it"), lambda: text.encode("utf-8", "replace"), file_name="text.txt", mime="text/plain",
             key=f"{key}_whole", on_click="ignore", icon=":material/download:",
         )  # fmt: skip
 
