@@ -176,21 +176,20 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         _show_nothing()
         return
     state = entries_state.state()
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    with st.container(horizontal=True, vertical_alignment="center"):  # at the left: at the right is the table's toolbar
+        st.button(
+            _("First page"), key="entries_first", icon=":material/first_page:",
+            on_click=entries_state.first_page, disabled=asked.after is None,
+        )  # fmt: skip
+        st.button(
+            _("Previous"), key="entries_previous", icon=":material/chevron_left:",
+            on_click=entries_state.previous_page, disabled=not state.before,
+        )  # fmt: skip
+        st.button(
+            _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",
+            on_click=entries_state.next_page, args=(page.next or "",), disabled=page.next is None,
+        )  # fmt: skip
         st.markdown(f"**{_found(page)}**", width="content")
-        with st.container(horizontal=True, horizontal_alignment="right", width="content"):
-            st.button(
-                _("First page"), key="entries_first", icon=":material/first_page:",
-                on_click=entries_state.first_page, disabled=asked.after is None,
-            )  # fmt: skip
-            st.button(
-                _("Previous"), key="entries_previous", icon=":material/chevron_left:",
-                on_click=entries_state.previous_page, disabled=not state.before,
-            )  # fmt: skip
-            st.button(
-                _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",
-                on_click=entries_state.next_page, args=(page.next or "",), disabled=page.next is None,
-            )  # fmt: skip
     table_key = f"entries_table_{state.tables}"
     st.dataframe(
         table(page.entries, time.time(), st.context.timezone),
