@@ -108,10 +108,10 @@ class Changes:
         self.connection.executemany("delete from listed where id = ? and key = ?", list(keys))
 
     def use(self, uses: Iterable[tuple[int, float, int]]) -> None:
-        """Note for ids how often and when they were last used."""
+        """Note for ids when they were last used, and how often they were."""
         self.connection.executemany(
             "update listed set hits = ?, last_used_at = ? where id = ?",
-            [(hits, used_at, row_id) for hits, used_at, row_id in uses],
+            [(hits, used_at, row_id) for row_id, used_at, hits in uses],
         )
 
     @property

@@ -131,6 +131,8 @@ def _put(changes: Changes, read: _Read) -> None:
     readable = []
     for namespace_id, *row in read.rows:
         with contextlib.suppress(CorruptEntryError):  # a lookup will set it aside; a list only passes it over
+            if not isinstance(namespace_id, int):
+                raise CorruptEntryError("a namespace is none")
             entry = stored(tuple(row))
             text = f"{readable_prompt(entry.raw_prompt)}\n{text_of(entry.payload)}"
             readable.append(Indexed(row[0], namespace_id, entry, text, str(sizes[row[0]])))

@@ -33,7 +33,6 @@ HOUR_S = 3_600
 which = st.integers(0, 1)
 namespaces = st.sampled_from(NAMESPACES)
 prompts = st.sampled_from(PROMPTS)
-models = st.sampled_from(MODELS)
 answers = st.sampled_from(["sagan", "SAGÃN und", "tyson 1", "§1", "x" * 990, "y" * 9_990])
 times_to_live = st.sampled_from([None, 2, 5_000])
 whole_hours = st.integers(-(10**6), 10**6).map(lambda hour: float(hour * HOUR_S))
@@ -50,8 +49,9 @@ searches = st.sampled_from(
 bounds = st.one_of(st.none(), st.integers(0, 12_000), st.sampled_from([1_000, 10_000, 100_000]))
 
 
-def llm(model: str | None) -> str:
-    """Parameters that name this model."""
+def llm(prompt: str) -> str:
+    """The parameters that a prompt is asked with: of three models."""
+    model = MODELS[PROMPTS.index(prompt) % len(MODELS)]
     return "plain" if model is None else repr([("model_name", model)])
 
 
@@ -79,31 +79,31 @@ class IndexAgainstLooking(RuleBasedStateMachine):
         """One of the two, in one of the namespaces."""
         return self.caches[which].view(namespace=namespace)
 
-    @rule(which=which, namespace=namespaces, prompt=prompts, answer=answers, ttl=times_to_live, model=models)
-    def store(self, which: int, namespace: str, prompt: str, answer: str, ttl: float | None, model: str | None) -> None:
+    @rule(which=which, namespace=namespaces, prompt=prompts, answer=answers, ttl=times_to_live)
+    def store(self, which: int, namespace: str, prompt: str, answer: str, ttl: float | None) -> None:
         """Store an answer, or replace one."""
-        store(self.view(which, namespace).view(ttl=ttl), prompt, answer, llm_string=llm(model))
+        store(self.view(which, namespace).view(ttl=ttl), prompt, answer, llm_string=llm(prompt))
 
-    @rule(which=which, namespace=namespaces, prompt=prompts, model=models)
-    def hit(self, which: int, namespace: str, prompt: str, model: str | None) -> None:
+    @rule(which=which, namespace=namespaces, prompt=prompts)
+    def hit(self, which: int, namespace: str, prompt: str) -> None:
         """Look up, and write that down."""
-        self.view(which, namespace).lookup(prompt, llm(model))
+        self.view(which, namespace).lookup(prompt, llm(prompt))
         self.caches[which].flush()
 
-    @rule(which=which, namespace=namespaces, prompts=st.sets(prompts, min_size=1), model=models)
-    def delete(self, which: int, namespace: str, prompts: set[str], model: str | None) -> None:
+    @rule(which=which, namespace=namespaces, prompts=st.sets(prompts, min_size=1))
+    def delete(self, which: int, namespace: str, prompts: set[str]) -> None:
         """Remove one or many."""
-        self.view(which, namespace).delete(*(key_of(prompt, llm(model)) for prompt in prompts))
+        self.view(which, namespace).delete(*(key_of(prompt, llm(prompt)) for prompt in prompts))
 
-    @rule(which=which, namespace=namespaces, prompt=prompts, model=models, ttl=times_to_live)
-    def set_ttl(self, which: int, namespace: str, prompt: str, model: str | None, ttl: float | None) -> None:
+    @rule(which=which, namespace=namespaces, prompt=prompts, ttl=times_to_live)
+    def set_ttl(self, which: int, namespace: str, prompt: str, ttl: float | None) -> None:
         """Give an entry another time to live."""
-        self.view(which, namespace).set_ttl(key_of(prompt, llm(model)), ttl)
+        self.view(which, namespace).set_ttl(key_of(prompt, llm(prompt)), ttl)
 
-    @rule(which=which, namespace=namespaces, prompt=prompts, model=models, pinned=st.booleans())
-    def pin(self, which: int, namespace: str, prompt: str, model: str | None, pinned: bool) -> None:
+    @rule(which=which, namespace=namespaces, prompt=prompts, pinned=st.booleans())
+    def pin(self, which: int, namespace: str, prompt: str, pinned: bool) -> None:
         """Pin an entry or let it go."""
-        self.view(which, namespace).pin(key_of(prompt, llm(model)), pinned)
+        self.view(which, namespace).pin(key_of(prompt, llm(prompt)), pinned)
 
     @rule(which=which, namespace=namespaces)
     def purge(self, which: int, namespace: str) -> None:
@@ -115,10 +115,10 @@ class IndexAgainstLooking(RuleBasedStateMachine):
         """Empty a namespace."""
         self.view(which, namespace).clear()
 
-    @rule(which=which, namespace=namespaces, prompt=prompts, model=models)
-    def keep(self, which: int, namespace: str, prompt: str, model: str | None) -> None:
+    @rule(which=which, namespace=namespaces, prompt=prompts)
+    def keep(self, which: int, namespace: str, prompt: str) -> None:
         """Look at an entry, and keep it."""
-        entry = self.view(which, namespace).get(key_of(prompt, llm(model)))
+        entry = self.view(which, namespace).get(key_of(prompt, llm(prompt)))
         if entry is not None:
             self.kept.append(entry)
 
