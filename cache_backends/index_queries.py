@@ -228,17 +228,18 @@ def _parts(way: Way, query: Query) -> Iterator[tuple[Way, str]]:
     column, cursor = query.order_by, query.cursor
     beyond, direction = ("<", "desc") if query.descending else (">", "asc")
     may_be_missing = column in ("expires_at", "model_time_s")
-    at = tie(bytes.fromhex(cursor.key)) if cursor is not None else 0
+    digest = bytes.fromhex(cursor.key) if cursor is not None else b""
+    at = (tie(digest), digest)
     if cursor is None or not cursor.is_missing:
         present = way.narrowed(f"{column} is not null") if may_be_missing else way
         if cursor is not None:
-            present = present.narrowed(f"({column}, tie) {beyond} (?, ?)", cursor.value, at)
-        yield present, f"{column} {direction}, tie {direction}"
+            present = present.narrowed(f"({column}, tie, key) {beyond} (?, ?, ?)", cursor.value, *at)
+        yield present, f"{column} {direction}, tie {direction}, key {direction}"
     if may_be_missing:
         missing = way.narrowed(f"{column} is null")
         if cursor is not None and cursor.is_missing:
-            missing = missing.narrowed(f"tie {beyond} ?", at)
-        yield missing, f"tie {direction}"
+            missing = missing.narrowed(f"(tie, key) {beyond} (?, ?)", *at)
+        yield missing, f"tie {direction}, key {direction}"
 
 
 def _between(column: str, low: float | None, high: float | None) -> tuple[str, str, Values]:
