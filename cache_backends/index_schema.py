@@ -23,7 +23,7 @@ ORDERS = ("created_at", "last_used_at", "hits", "size_bytes", "expires_at", "mod
 
 
 def hour_of(column: str) -> str:
-    """The hour in which a time lies. Dividing rounds, so that the last moment of an hour may come out as the next."""
+    """The hour in which a time lies. Of a moment just before 1970, dividing leaves nothing, not even the sign."""
     hour = f"floor({column} / {HOUR_S})"
     return f"cast({hour} - ({column} < {hour} * {HOUR_S}) as integer)"
 

@@ -171,7 +171,7 @@ def test_a_namespace_without_entries_is_searched_in_silence(files: FileCache, ca
 # Hours
 
 
-@pytest.mark.parametrize("hour", [0, 1, 472_222, 472_223, 500_000, -1, 7, 12_345])
+@pytest.mark.parametrize("hour", [0, 1, 472_222, -1])
 def test_the_last_moment_of_an_hour_belongs_to_it(files: FileCache, clock: FakeClock, hour: int) -> None:
     mark = float(hour * HOUR_S)
     moments = [math.nextafter(mark, -math.inf), mark, math.nextafter(mark, math.inf)]
@@ -190,7 +190,7 @@ def test_the_last_moment_of_an_hour_belongs_to_it(files: FileCache, clock: FakeC
                 same_page(files, rows, state=state, created_before=ages[-1] if ages else None)
 
 
-@pytest.mark.parametrize("age", [1e18, 1e20, -1e20, 1.7e308, math.inf, -math.inf, 2.0**62, 2.0**52 + 2, -5e-324])
+@pytest.mark.parametrize("age", [1e18, -1e20, 1.7e308, math.inf, -math.inf, 2.0**52 + 2, -5e-324])
 def test_any_age_divides(files: FileCache, age: float) -> None:
     store(files, "q", "answer")
     entry = whole(files, "q")
@@ -250,8 +250,8 @@ def varied(files: FileCache, clock: FakeClock) -> FileCache:
     return files
 
 
-@pytest.mark.parametrize("walked", [0.001, 1.5, 1_000.0])
-@pytest.mark.parametrize("tested", [0.5, 4, 1_000])
+@pytest.mark.parametrize("walked", [0.001, 1_000.0])
+@pytest.mark.parametrize("tested", [0.5, 1_000])
 def test_both_ways_lead_to_the_same_page(
     varied: FileCache, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, walked: float, tested: float
 ) -> None:

@@ -179,7 +179,7 @@ def test_a_copy_of_an_entry_in_the_wrong_folder_is_none(cache: JSONFileCache, mo
 
 def test_a_copy_of_a_whole_namespace_is_none(cache: JSONFileCache, folder: Path) -> None:
     there = file_of(cache, "q1").parent.parent
-    for digit in "0f":
+    for digit in "0123456789abcdef":
         shutil.copytree(there, folder / (digit * 32))
     store(cache, "new", "answer")
     cache.delete(key_of("q1"))

@@ -641,19 +641,13 @@ def test_copies_share_the_index(open_sqlite: OpenSQLite, clock: FakeClock) -> No
     cache = open_sqlite()
     fill(cache, clock)
     cache.entries()
-    clocked = {"clock": clock}
-    for other in (pickle.loads(pickle.dumps(replace_clock(cache))), copy.deepcopy(cache)):
+    for other in (pickle.loads(pickle.dumps(cache)), copy.deepcopy(cache)):
         with other:
-            other.clock = clocked["clock"]
+            other.clock = clock
             store(other, "theirs", "answer")
             agree(other)
             assert "theirs" in prompts(cache)
     agree(cache)
-
-
-def replace_clock(cache: SQLiteCache) -> SQLiteCache:
-    """The same cache; a fake clock goes with it as it is."""
-    return cache
 
 
 # Stopped in the middle
