@@ -89,14 +89,14 @@ class Changes:
             ],
         )
 
-    def put_unreadable(self, rows: Iterable[tuple[int, int, int, float]]) -> None:
-        """Note ids that can't be shown, with hits, bytes and last use, so that they are not looked at all the time."""
-        for row_id, hits, size_bytes, used_at in rows:
+    def put_unreadable(self, rows: Iterable[tuple[int, int, float]]) -> None:
+        """Note ids that can't be shown, with hits and last use, so that they are not looked at again and again."""
+        for row_id, hits, used_at in rows:
             key = row_id.to_bytes(32, "big", signed=True)
             self.connection.execute(_DROP_OLD, (row_id, NEVER_SHOWN, key))
             self.connection.execute(
                 _PUT,
-                (row_id, NEVER_SHOWN, key, 0, 0, 0.0, None, None, used_at, hits, size_bytes, 0, None, str(size_bytes)),
+                (row_id, NEVER_SHOWN, key, 0, 0, 0.0, None, None, used_at, hits, 0, 0, None, None),
             )
 
     def drop(self, ids: Iterable[int]) -> None:

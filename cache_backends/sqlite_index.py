@@ -30,19 +30,13 @@ AT_A_TIME = 500
 COMPARED_AT_A_TIME = 5_000
 """Entries of which one read transaction of the store is told only the numbers."""
 
-_OF_STORE = """
-(select id, iif(typeof(hits) = 'integer', hits, 0) as hits, iif(typeof(size_bytes) = 'integer', size_bytes, 0) as size,
-        iif(typeof(last_used_at) = 'real', last_used_at, 0.0) as last_used_at from details)
-"""
-"""What a store says of its entries; a column that may be damaged holds a number all the same."""
-_OF_INDEX = "(select id, hits, cast(mark as integer) as size, last_used_at, created_at from listed)"
 _SUMS = """
-select count(*), sum(id % 2147483647), total(hits), total(size), sum(cast(last_used_at * 1e6 as integer) % 2147483647)
+select count(*), sum(id % 2147483647), total(hits), sum(cast(last_used_at * 1e6 as integer) % 2147483647)
 from {} where id > ? and id <= ?
 """
 """No sum of times themselves: it would be rounded to milliseconds."""
-
-
+_KNOWN = "select id, hits + 0, last_used_at + 0.0 from details"
+"""As `_SUMS` reads columns that are damaged: as the numbers they begin with."""
 _CREATED = "select iif(typeof(created_at) = 'text', null, created_at) from entries where id = ?"
 
 
@@ -50,8 +44,6 @@ class _Known(NamedTuple):
     """What tells whether an entry was changed."""
 
     hits: int
-    size_bytes: int
-    """As the store says: an older format counted otherwise."""
     last_used_at: float
 
 
@@ -103,13 +95,13 @@ class _Read(NamedTuple):
     """Entries of the store as one transaction sees them."""
 
     ids: Sequence[tuple[Any, ...]]
-    """Each id with its hits, bytes and last use, whether the entry can be read or not."""
+    """Each id with its hits and last use, whether the entry can be read or not."""
     rows: Sequence[tuple[Any, ...]]
 
 
 def _following(store: SQLiteFile, last: int) -> _Read:
     with _reading(store) as connection:
-        ids = list(connection.execute(f"select * from {_OF_STORE} where id > ? order by id limit ?", (last, AT_A_TIME)))
+        ids = list(connection.execute(f"{_KNOWN} where id > ? order by id limit ?", (last, AT_A_TIME)))
         if not ids:
             return _Read(ids, [])
         where = "where entries.id > ? and entries.id <= ? order by entries.id"
@@ -121,13 +113,12 @@ def _these(store: SQLiteFile, ids: Sequence[int]) -> _Read:
         known: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
         for row_id in ids:
-            known += connection.execute(f"select * from {_OF_STORE} where id = ?", (row_id,))
+            known += connection.execute(f"{_KNOWN} where id = ?", (row_id,))
             rows += connection.execute(f"{WHOLE_OF_ALL} where entries.id = ?", (row_id,))
         return _Read(known, rows)
 
 
 def _put(changes: Changes, read: _Read) -> None:
-    sizes = {row_id: size for row_id, _, size, _ in read.ids}
     readable = []
     for namespace_id, *row in read.rows:
         with contextlib.suppress(CorruptEntryError):  # a lookup will set it aside; a list only passes it over
@@ -135,7 +126,7 @@ def _put(changes: Changes, read: _Read) -> None:
                 raise CorruptEntryError("a namespace is none")
             entry = stored(tuple(row))
             text = f"{readable_prompt(entry.raw_prompt)}\n{text_of(entry.payload)}"
-            readable.append(Indexed(row[0], namespace_id, entry, text, str(sizes[row[0]])))
+            readable.append(Indexed(row[0], namespace_id, entry, text))
     changes.put(readable)
     left = {row[0]: row for row in read.ids}
     for one in readable:
@@ -153,10 +144,10 @@ def _compare(index: BrowseIndex, store: SQLiteFile) -> None:
                 (first, COMPARED_AT_A_TIME),
             ).get
             last = last or connection.execute("select watermark from about").get
-            listed = connection.execute(_SUMS.format(_OF_INDEX), (first, last)).fetchone()
+            listed = connection.execute(_SUMS.format("listed"), (first, last)).fetchone()
         if last <= first:
             return
-        if listed != store.row(_SUMS.format(_OF_STORE), (first, last)):
+        if listed != store.row(_SUMS.format("details"), (first, last)):
             _mend(index, store, first, last)
         first = last
 
@@ -164,19 +155,17 @@ def _compare(index: BrowseIndex, store: SQLiteFile) -> None:
 def _mend(index: BrowseIndex, store: SQLiteFile, first: int, last: int) -> None:
     with index.changing() as changes:  # in this order: what the index has and the store has no more is gone for good
         listed, created = {}, {}
-        each = "select id, hits, size, last_used_at, created_at from {} where id > ? and id <= ?"
-        for row_id, *known, created_at in changes.connection.execute(each.format(_OF_INDEX), (first, last)):
+        each = "select id, hits, last_used_at, created_at from listed where id > ? and id <= ?"
+        for row_id, *known, created_at in changes.connection.execute(each, (first, last)):
             listed[row_id], created[row_id] = _Known(*known), created_at
         with store.connection() as connection:
-            each = f"select * from {_OF_STORE} where id > ? and id <= ?"
-            there = {row_id: _Known(*known) for row_id, *known in connection.execute(each, (first, last))}
+            rows = connection.execute(f"{_KNOWN} where id > ? and id <= ?", (first, last))
+            there = {row_id: _Known(*known) for row_id, *known in rows}
             changed = sorted(row_id for row_id, known in there.items() if listed.get(row_id) != known)
             used = {
                 row_id
                 for row_id in changed
-                if row_id in listed
-                and there[row_id].size_bytes == listed[row_id].size_bytes
-                and created[row_id] == connection.execute(_CREATED, (row_id,)).get
+                if row_id in listed and created[row_id] == connection.execute(_CREATED, (row_id,)).get
             }  # the others hold new answers
         changes.drop(listed.keys() - there.keys())
         changes.use((row_id, there[row_id].last_used_at, there[row_id].hits) for row_id in used)

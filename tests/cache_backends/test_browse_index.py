@@ -222,7 +222,7 @@ def test_the_index_says_what_looking_at_every_entry_says(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            deadline=None, max_examples=30, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
+            deadline=None, max_examples=20, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
     assert "can't be used" not in caplog.text
