@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from cache_backends import CacheBackend, cache_key, open_cache
 from cache_backends.readable import message_prompt
 
-OWN = "shared:local"
+OWN = "shared:simulated"
 """The namespace of the simulated model's answers."""
 PARAMETERS = "[('_type', 'simulated-chat'), ('model_name', '{model}'), ('stop', None), ('temperature', {temperature})]"
 ELSEWHERE = "http://elsewhere.example"
