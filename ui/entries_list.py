@@ -176,14 +176,15 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         _show_nothing()
         return
     state = entries_state.state()
-    with st.container(horizontal=True, vertical_alignment="center"):  # at the left: at the right is the table's toolbar
+    # On the left: what Streamlit shows above a table's right end while the mouse is over it would cover buttons there.
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             _("First page"), key="entries_first", icon=":material/first_page:",
             on_click=entries_state.first_page, disabled=asked.after is None,
         )  # fmt: skip
         st.button(
             _("Previous"), key="entries_previous", icon=":material/chevron_left:",
-            on_click=entries_state.previous_page, disabled=not state.before,
+            on_click=entries_state.previous_page, disabled=not entries_state.pages_before(),
         )  # fmt: skip
         st.button(
             _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",
@@ -309,13 +310,13 @@ def _columns() -> dict[str, Any]:
     return {
         "prompt": column.TextColumn(_("Prompt"), width=140),
         "answer": column.TextColumn(_("Answer"), width=120),
-        "model": column.TextColumn(_("Model"), width=95),
+        "model": column.TextColumn(_("Model"), width=92),
         "created_at": column.TextColumn(order_title("created_at"), width=118),
         "last_used_at": column.TextColumn(order_title("last_used_at"), width=85),
-        "hits": column.NumberColumn(order_title("hits"), width=48),
-        "size": column.NumberColumn(order_title("size_bytes"), width=62),
-        "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=92),
-        "time_left": column.TextColumn(order_title("expires_at"), width=68),
+        "hits": column.NumberColumn(order_title("hits"), width=58),
+        "size": column.NumberColumn(order_title("size_bytes"), width=70),
+        "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=82),
+        "time_left": column.TextColumn(order_title("expires_at"), width=72),
     }
 
 

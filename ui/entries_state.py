@@ -17,7 +17,7 @@ from lab.facets import AGE_CHOICES, SIZE_CLASSES, Narrowing
 from lab.moving import ImportJob
 from lab.removal import RemovalJob
 from lab.strategies import StrategyUnavailableError
-from ui.links import choose_from_link
+from ui.links import follow_link, went_elsewhere
 from ui.session import laboratory, scope
 
 STATE_KEY = "browsing"
@@ -104,13 +104,13 @@ def cache() -> CacheBackend:
 def choose_from_the_link() -> None:
     """Before the widgets are made: what the link says, or nothing chosen."""
     for key in ("entries_search", "entries_model"):
-        if key not in st.session_state:
+        if key not in st.session_state or went_elsewhere(key):
             st.session_state[key] = st.query_params.get(key, "")[:LONGEST_TEXT]
-    choose_from_link("entries_state", STATES, "any")
-    choose_from_link("entries_age", AGE_CHOICES, "any")
-    choose_from_link("entries_size", SIZES, "any")
-    choose_from_link("entries_order", ORDERS, "created_at")
-    choose_from_link("entries_direction", DIRECTIONS, "down")
+    follow_link("entries_state", STATES, "any")
+    follow_link("entries_age", AGE_CHOICES, "any")
+    follow_link("entries_size", SIZES, "any")
+    follow_link("entries_order", ORDERS, "created_at")
+    follow_link("entries_direction", DIRECTIONS, "down")
 
 
 def search() -> str:
@@ -157,9 +157,17 @@ def next_page(after: str) -> None:
     leave_table()
 
 
+def pages_before() -> list[str | None]:
+    """Where the pages before this one begin; fewer after the browser went back by itself."""
+    before, at = state().before, st.query_params.get(AFTER)
+    if at in before:
+        del before[before.index(at) :]
+    return before
+
+
 def previous_page() -> None:
     """Go back to where this page was gone to from."""
-    before = state().before
+    before = pages_before()
     at = before.pop() if before else None
     if at is None:
         st.query_params.pop(AFTER, None)
