@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cache_backends import CacheBackend, CacheEntry, EntrySummary, Tally
+from lab.facets import HOUR_S
 from lab.prices import estimated_tokens
 
 GROWTH_STEPS = 48
@@ -74,11 +76,12 @@ def _marks(oldest: float | None, newest: float | None) -> list[float]:
     """Times from the oldest entry to just after the newest: whole hours where that makes enough of them."""
     if oldest is None or newest is None or newest <= oldest:
         return []
-    step = (newest - oldest) / GROWTH_STEPS
-    if step >= 3_600:
-        first, hours = oldest // 3_600 + 1, step / 3_600
-        return [(first + int(number * hours)) * 3_600 for number in range(GROWTH_STEPS)]
-    return [oldest + step * number for number in range(1, GROWTH_STEPS)]
+    first, last = oldest // HOUR_S + 1, newest // HOUR_S + 1
+    if last - first >= GROWTH_STEPS:
+        hours = (last - first) / (GROWTH_STEPS - 1)
+        return [*((first + int(number * hours)) * HOUR_S for number in range(GROWTH_STEPS - 1)), last * HOUR_S]
+    step_s = (newest - oldest) / GROWTH_STEPS
+    return [*(oldest + step_s * number for number in range(1, GROWTH_STEPS)), math.nextafter(newest, math.inf)]
 
 
 def _growth(marks: Sequence[float], tallies: Sequence[Tally]) -> list[tuple[float, int]]:

@@ -41,6 +41,8 @@ class Indexing:
         self._monotonic = monotonic
         self._newest: dict[str, IndexJob] = {}
         self._rests_until: dict[str, float] = {}
+        self._changed: set[str] = set()
+        """Strategies in which something was changed while a job ran: it may have looked before."""
         self._lock = threading.Lock()
 
     def begin(self, strategy: str, open_cache: Callable[[], CacheBackend], *, at_once: bool = False) -> IndexJob:
@@ -50,13 +52,16 @@ class Indexing:
         changed. Raises `jobs.TooManyJobsError`.
         """
         with self._lock:
+            if at_once:
+                self._changed.add(strategy)
             job = self._newest.get(strategy)
             if job is not None:
-                rests = not at_once and self._monotonic() < self._rests_until.get(strategy, 0.0)
+                rests = strategy not in self._changed and self._monotonic() < self._rests_until.get(strategy, 0.0)
                 if rests or not job.finished:
                     return job
                 self._jobs.forget(job.id)
             job = self._newest[strategy] = self._jobs.start(lambda job: self._update(strategy, open_cache, job))
+            self._changed.discard(strategy)
             return job
 
     def _update(self, strategy: str, open_cache: Callable[[], CacheBackend], job: IndexJob) -> None:

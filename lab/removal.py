@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cache_backends import CacheBackend, CacheError
+from cache_backends.browse import Progress, no_progress
 from lab.entry_filter import EntryFilter
 from lab.failures import detail
+from lab.indexing import StoppedError
 from lab.jobs import Job
 
 REMOVED_AT_ONCE = 500
@@ -41,19 +43,30 @@ def matching(chosen: EntryFilter, now: float) -> Remove:
     bounded = replace(chosen, created_before=before)
 
     def remove(cache: CacheBackend, job: RemovalJob) -> Removal:
+        def end_if_stopping(_looked_at: int, _of: int | None) -> None:
+            if job.stopping:
+                raise StoppedError
+
         removed, after = 0, None
         try:
-            cache.bring_up_to_date()
+            is_indexed = _index(cache, end_if_stopping)
             while not job.stopping:
                 page = cache.entries(
-                    **bounded.query, descending=False, limit=REMOVED_AT_ONCE, after=after, up_to_date=False
+                    **bounded.query,
+                    descending=False,
+                    limit=REMOVED_AT_ONCE,
+                    after=after,
+                    up_to_date=not is_indexed,
+                    progress=end_if_stopping,
                 )
                 removed += cache.delete(*(entry.key for entry in page.entries))
                 job.show(Removing(removed, max(page.total, removed)))
                 after = page.next
                 if after is None:
-                    cache.bring_up_to_date()
+                    _index(cache)
                     return Removal(removed)
+        except StoppedError:
+            pass
         except CacheError as error:
             return Removal(removed, error=detail(error))
         return Removal(removed, stopped=True)
@@ -65,9 +78,9 @@ def expired(cache: CacheBackend, _job: RemovalJob) -> Removal:
     """Removes what has expired."""
     try:
         removed = cache.purge_expired()
-        cache.bring_up_to_date()
     except CacheError as error:
         return Removal(0, error=detail(error))
+    _index(cache)
     return Removal(removed)
 
 
@@ -76,7 +89,16 @@ def everything(cache: CacheBackend, _job: RemovalJob) -> Removal:
     try:
         entries = cache.stats().entries
         cache.clear()
-        cache.bring_up_to_date()
     except CacheError as error:
         return Removal(0, error=detail(error))
+    _index(cache)
     return Removal(entries)
+
+
+def _index(cache: CacheBackend, progress: Progress = no_progress) -> bool:
+    """Bring the index up to date; whether that was possible. On a full disk it is not, and removing is what helps."""
+    try:
+        cache.bring_up_to_date(progress)
+    except CacheError:
+        return False
+    return True

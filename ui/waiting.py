@@ -39,10 +39,11 @@ def begin(slot: str, key: object, start: Callable[[], Job[P, T]], keep_s: float 
     slots = cast(dict[str, _Waited], st.session_state.setdefault(STATE_KEY, {}))
     waited = slots.get(slot)
     if waited is None or waited.key != key or not (waited.was_slow or time.monotonic() < waited.kept_until):
-        if waited is not None:
-            waited.job.stop()
-            laboratory().jobs.forget(waited.job.id)
-        waited = slots[slot] = _Waited(key, start(), kept_until=time.monotonic() + keep_s)
+        before, job = waited, start()
+        if before is not None:
+            before.job.stop()
+            laboratory().jobs.forget(before.job.id)
+        waited = slots[slot] = _Waited(key, job, kept_until=time.monotonic() + keep_s)
     return waited.job
 
 
