@@ -308,15 +308,15 @@ def time_left(entry: EntrySummary, now: float) -> str:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "prompt": column.TextColumn(_("Prompt"), width=140),
-        "answer": column.TextColumn(_("Answer"), width=120),
+        "prompt": column.TextColumn(_("Prompt"), width=134),
+        "answer": column.TextColumn(_("Answer"), width=112),
         "model": column.TextColumn(_("Model"), width=92),
         "created_at": column.TextColumn(order_title("created_at"), width=118),
         "last_used_at": column.TextColumn(order_title("last_used_at"), width=85),
         "hits": column.NumberColumn(order_title("hits"), width=58),
         "size": column.NumberColumn(order_title("size_bytes"), width=70),
         "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=82),
-        "time_left": column.TextColumn(order_title("expires_at"), width=72),
+        "time_left": column.TextColumn(order_title("expires_at"), width=88),
     }
 
 
