@@ -167,7 +167,11 @@ def _mend(index: BrowseIndex, store: SQLiteFile, first: int, last: int) -> None:
                 for row_id in changed
                 if row_id in listed and created[row_id] == connection.execute(_CREATED, (row_id,)).get
             }  # the others hold new answers
-        changes.drop(listed.keys() - there.keys())
+        gone = listed.keys() - there.keys()
+        while gone and (following := _following(store, changes.watermark)).ids:  # some only got another id meanwhile
+            _put(changes, following)
+            changes.watermark = following.ids[-1][0]
+        changes.drop(gone)
         changes.use((row_id, there[row_id].last_used_at, there[row_id].hits) for row_id in used)
         others = [row_id for row_id in changed if row_id not in used]
         for at in range(0, len(others), AT_A_TIME):

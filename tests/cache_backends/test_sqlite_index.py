@@ -333,6 +333,25 @@ def test_an_empty_store_lists_nothing_of_the_index_of_another(
     agree(again)
 
 
+def test_an_entry_that_gets_another_id_while_it_is_compared_is_listed(
+    open_sqlite: OpenSQLite, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, other = open_sqlite(), open_sqlite()
+    fill(cache, clock)
+    cache.entries()
+    compare = sqlite_index._compare
+
+    def meanwhile(*args: Any) -> None:
+        other.pin(key_of("q1"))
+        store(other, "q2", "another answer")
+        compare(*args)
+
+    monkeypatch.setattr(sqlite_index, "_compare", meanwhile)
+    store(cache, "new", "answer")
+    assert prompts(cache) == {"new", *(f"q{number}" for number in range(10))}
+    agree(cache)
+
+
 # The index itself
 
 
