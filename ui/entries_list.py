@@ -40,6 +40,8 @@ class Begun:
     asked: ListRequest
     listing: ListJob | None
     counting: TallyJob | None
+    index: IndexJob | None
+    """Where entries that are there may have been missing when this began."""
 
 
 def begin_index() -> IndexJob | None:
@@ -58,11 +60,12 @@ def begin_index() -> IndexJob | None:
     return job
 
 
-def begin_list() -> Begun:
+def begin_list(index: IndexJob | None) -> Begun:
     """Begin to list a page, and to count what can be chosen among, at the same time."""
     state = entries_state.state()
+    behind = index if index is not None and is_behind(index) else None
     search, hour = entries_state.search(), facets.begin_of_hour(time.time())
-    store = (entries_state.strategy(), entries_state.namespace(), state.version)
+    store = (entries_state.strategy(), entries_state.namespace(), state.version, behind is None)
     asked = entries_state.request()
     try:
         counting = begin(
@@ -73,8 +76,8 @@ def begin_list() -> Begun:
         )
         listing = begin("list", (*store, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
     except TooManyJobsError:
-        return Begun(asked, None, None)
-    return Begun(asked, listing, counting)
+        return Begun(asked, None, None, behind)
+    return Begun(asked, listing, counting, behind)
 
 
 def counts(begun: Begun) -> Sequence[Tally] | None:
@@ -84,10 +87,10 @@ def counts(begun: Begun) -> Sequence[Tally] | None:
     return begun.counting.result
 
 
-def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> EntryPage | None:
+def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
-    if index is not None and is_behind(index):
-        _watch_index(index)
+    if begun.index is not None:
+        _watch_index(begun.index)
     if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return None
@@ -99,8 +102,9 @@ def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> Entr
         elif job.error is not None:
             _show_failure(job.error)
         elif job.result is not None:
-            _show_page(job.result, begun.asked)
             page = job.result
+            if page.entries or begun.index is None:  # else nobody knows yet that there is nothing
+                _show_page(page, begun.asked)
     if begun.counting is not None and not is_counted and begun.counting.error is None:
         _watch_counts(begun.counting)
     return page
