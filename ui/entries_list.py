@@ -41,7 +41,8 @@ class Begun:
     listing: ListJob | None
     counting: TallyJob | None
     index: IndexJob | None
-    """Where entries that are there may have been missing when this began."""
+    """Where it was not up to date when this began: entries may be missing, or be counted that are gone."""
+    lacked_entries: bool = False
 
 
 def begin_index() -> IndexJob | None:
@@ -63,9 +64,10 @@ def begin_index() -> IndexJob | None:
 def begin_list(index: IndexJob | None) -> Begun:
     """Begin to list a page, and to count what can be chosen among, at the same time."""
     state = entries_state.state()
-    behind = index if index is not None and is_behind(index) else None
+    unfinished = index if index is not None and not index.finished else None
+    lacks = unfinished is not None and is_behind(unfinished)
     search, hour = entries_state.search(), facets.begin_of_hour(time.time())
-    store = (entries_state.strategy(), entries_state.namespace(), state.version, behind is None)
+    store = (entries_state.strategy(), entries_state.namespace(), state.version, unfinished is None, lacks)
     asked = entries_state.request()
     try:
         counting = begin(
@@ -76,8 +78,8 @@ def begin_list(index: IndexJob | None) -> Begun:
         )
         listing = begin("list", (*store, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
     except TooManyJobsError:
-        return Begun(asked, None, None, behind)
-    return Begun(asked, listing, counting, behind)
+        return Begun(asked, None, None, unfinished, lacks)
+    return Begun(asked, listing, counting, unfinished, lacks)
 
 
 def counts(begun: Begun) -> Sequence[Tally] | None:
@@ -89,8 +91,10 @@ def counts(begun: Begun) -> Sequence[Tally] | None:
 
 def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
-    if begun.index is not None:
+    if begun.index is not None and begun.lacked_entries:
         _watch_index(begun.index)
+    elif begun.index is not None:
+        _watch_rest(begun.index)
     if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return None
@@ -103,7 +107,7 @@ def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
             _show_failure(job.error)
         elif job.result is not None:
             page = job.result
-            if page.entries or begun.index is None:  # else nobody knows yet that there is nothing
+            if page.entries or not begun.lacked_entries:  # else nobody knows yet that there is nothing
                 _show_page(page, begun.asked)
     if begun.counting is not None and not is_counted and begun.counting.error is None:
         _watch_counts(begun.counting)
@@ -137,6 +141,13 @@ def _watch_index(index: IndexJob) -> None:
                 "counted below is among those."
             ).format(done=count(newest.looked_at), all=count(newest.of or 0)),
         )
+
+
+@st.fragment(run_every=POLL_S)
+def _watch_rest(index: IndexJob) -> None:
+    """What was removed elsewhere is taken out of the index last: list and count anew when that is done."""
+    if index.finished:
+        st.rerun()
 
 
 @st.fragment(run_every=POLL_S)
