@@ -40,6 +40,9 @@ class Begun:
     asked: ListRequest
     listing: ListJob | None
     counting: TallyJob | None
+    index: IndexJob | None
+    """Where it was not up to date when this began: entries may be missing, or be counted that are gone."""
+    lacked_entries: bool = False
 
 
 def begin_index() -> IndexJob | None:
@@ -58,11 +61,13 @@ def begin_index() -> IndexJob | None:
     return job
 
 
-def begin_list() -> Begun:
+def begin_list(index: IndexJob | None) -> Begun:
     """Begin to list a page, and to count what can be chosen among, at the same time."""
     state = entries_state.state()
+    unfinished = index if index is not None and not index.finished else None
+    lacks = unfinished is not None and is_behind(unfinished)
     search, hour = entries_state.search(), facets.begin_of_hour(time.time())
-    store = (entries_state.strategy(), entries_state.namespace(), state.version)
+    store = (entries_state.strategy(), entries_state.namespace(), state.version, unfinished is None, lacks)
     asked = entries_state.request()
     try:
         counting = begin(
@@ -73,8 +78,8 @@ def begin_list() -> Begun:
         )
         listing = begin("list", (*store, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
     except TooManyJobsError:
-        return Begun(asked, None, None)
-    return Begun(asked, listing, counting)
+        return Begun(asked, None, None, unfinished, lacks)
+    return Begun(asked, listing, counting, unfinished, lacks)
 
 
 def counts(begun: Begun) -> Sequence[Tally] | None:
@@ -84,10 +89,12 @@ def counts(begun: Begun) -> Sequence[Tally] | None:
     return begun.counting.result
 
 
-def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> EntryPage | None:
+def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
-    if index is not None and is_behind(index):
-        _watch_index(index)
+    if begun.index is not None and begun.lacked_entries:
+        _watch_index(begun.index)
+    elif begun.index is not None:
+        _watch_rest(begun.index)
     if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return None
@@ -99,8 +106,9 @@ def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> Entr
         elif job.error is not None:
             _show_failure(job.error)
         elif job.result is not None:
-            _show_page(job.result, begun.asked)
             page = job.result
+            if page.entries or not begun.lacked_entries:  # else nobody knows yet that there is nothing
+                _show_page(page, begun.asked)
     if begun.counting is not None and not is_counted and begun.counting.error is None:
         _watch_counts(begun.counting)
     return page
@@ -133,6 +141,13 @@ def _watch_index(index: IndexJob) -> None:
                 "counted below is among those."
             ).format(done=count(newest.looked_at), all=count(newest.of or 0)),
         )
+
+
+@st.fragment(run_every=POLL_S)
+def _watch_rest(index: IndexJob) -> None:
+    """What was removed elsewhere is taken out of the index last: list and count anew when that is done."""
+    if index.finished:
+        st.rerun()
 
 
 @st.fragment(run_every=POLL_S)

@@ -206,7 +206,8 @@ def _show_facts(entry: CacheEntry, now: float) -> None:
 
 def _unbroken(value: str) -> str:
     """A value that goes on in the next line only before its remark in brackets."""
-    return value.replace(" ", "\u00a0").replace("\u00a0\\(", " \\(")
+    value, bracket, remark = value.partition("\\(")
+    return value + bracket + remark.replace(" ", "\u00a0")
 
 
 def _part_title(part: str) -> str:

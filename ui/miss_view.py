@@ -82,7 +82,7 @@ def _changeable(entry: CacheEntry) -> dict[str, str]:
 def _fields(entry: CacheEntry, values: dict[str, str]) -> tuple[str, dict[str, str]]:
     """The fields; the prompt and the parameters that they ask with."""
     prompt = _prompt_field(entry)
-    for_parameters, for_reset = st.columns([4, 1.2], gap="small", vertical_alignment="bottom")
+    for_parameters, for_reset = st.columns([4, 1.6], gap="small", vertical_alignment="bottom")
     with for_parameters:
         changes = _parameter_fields(values)
     for_reset.button(
