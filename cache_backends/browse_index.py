@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ import apsw
 
 from cache_backends.browse import size_class, spaced_words
 from cache_backends.errors import CacheUnavailableError
+from cache_backends.file_lock import file_lock
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.index_schema import INDEX_SCHEMA, NEVER_SHOWN, scope
 from cache_backends.sqlite_file import SQLiteFile
@@ -175,6 +176,21 @@ class BrowseIndex(Forkable):
     def after_fork_in_child(self) -> None:
         """A thread of the parent may be bringing it up to date."""
         self.updating = threading.Lock()
+
+    @contextmanager
+    def to_bring_up_to_date(self) -> Iterator[None]:
+        """For the only thread of all processes that brings the index up to date; waits for others.
+
+        SQLite's own lock would not do: who waits for it gives up after a while. Raises `CacheError`.
+        """
+        with self.updating, ExitStack() as held:
+            try:
+                held.enter_context(file_lock(self.file.path.with_name(f"{self.file.path.name}.updating")))
+            except OSError as error:
+                raise CacheUnavailableError(
+                    f"{self.file.path} can't be brought up to date: {error.strerror}."
+                ) from error
+            yield
 
     @contextmanager
     def changing(self) -> Iterator[Changes]:

@@ -54,7 +54,7 @@ class IndexedBrowsing(Browsable):
 
     def _index(self, progress: Progress) -> None:
         index = self._browse_index()
-        with index.updating:
+        with index.to_bring_up_to_date():
             self._update_index(index, progress)
 
     def _indexed_page(self, index: BrowseIndex, query: Query, now: float) -> EntryPage:
