@@ -72,11 +72,12 @@ def _look(path: Path) -> object:
 
 def _put_new(index: BrowseIndex, store: SQLiteFile, progress: Progress) -> None:
     entries = store.row("select count(*) from entries", ())
+    newest = store.row("select max(id) from details", ()) or 0  # what is stored from now on, the next one finds
     while True:
         with index.changing() as changes:
             last, listed = _restarted(changes)
             following = _following(store, last)
-            if not following.ids:
+            if not following.ids or last >= newest:
                 progress(listed, listed)
                 return
             _put(changes, following)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -207,6 +208,7 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         )  # fmt: skip
         st.markdown(f"**{_found(page)}**", width="content")
     table_key = f"entries_table_{state.tables}"
+    state.shown = tuple(entry.key for entry in page.entries)
     st.dataframe(
         table(page.entries, time.time(), st.context.timezone),
         key=table_key,
@@ -214,7 +216,7 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         height=ROW_HEIGHT * (min(ROWS_SEEN, max(1, len(page.entries))) + 1) + 3,
         row_height=ROW_HEIGHT,
         column_config=_columns(),
-        on_select=lambda: _selected(table_key, page),
+        on_select=partial(_selected, table_key),  # which Streamlit keeps: with the page it would keep all pages
         selection_mode=["single-row", "single-column"],
         alt=_("{count} entries of the list").format(count=count(len(page.entries))),
     )
@@ -253,12 +255,13 @@ def _show_nothing() -> None:
         st.page_link("../pages/playground.py", label=_("Go to the playground"), icon=":material/bolt:")
 
 
-def _selected(table_key: str, page: EntryPage) -> None:
+def _selected(table_key: str) -> None:
     """A tick before a row opens its entry, a click on a column's title orders by it."""
     selection = st.session_state[table_key]["selection"]
+    shown = entries_state.state().shown
     for row in selection.get("rows", ()):
-        if 0 <= row < len(page.entries):
-            entries_state.open_entry(page.entries[row].key)
+        if 0 <= row < len(shown):
+            entries_state.open_entry(shown[row])
             return
     for column in selection.get("columns", ()):
         order = _ORDER_OF.get(column)

@@ -62,6 +62,8 @@ class Browsing:
     """For which the index was last brought up to date."""
     importing: ImportJob | None = None
     removing: RemovalJob | None = None
+    shown: tuple[str, ...] = ()
+    """The keys of the rows of the table."""
     tables: int = 0
     """Raised when a table is left: its selection goes with it."""
 
@@ -147,14 +149,12 @@ def first_page() -> None:
     """Begin at the beginning, as another list does."""
     st.query_params.pop(AFTER, None)
     state().before.clear()
-    leave_table()
 
 
 def next_page(after: str) -> None:
     """Go on after the last entry of this page."""
     state().before.append(st.query_params.get(AFTER))
     st.query_params[AFTER] = after
-    leave_table()
 
 
 def pages_before() -> list[str | None]:
@@ -173,7 +173,6 @@ def previous_page() -> None:
         st.query_params.pop(AFTER, None)
     else:
         st.query_params[AFTER] = at
-    leave_table()
 
 
 def order_by(column: EntryOrder) -> None:
@@ -183,6 +182,7 @@ def order_by(column: EntryOrder) -> None:
     else:
         st.session_state["entries_order"], st.session_state["entries_direction"] = column, "down"
     first_page()
+    leave_table()
 
 
 def clear_narrowing() -> None:
