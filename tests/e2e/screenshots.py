@@ -248,6 +248,7 @@ def take(browser: Browser, url: str, subject: Subject, theme: str, language: str
         by_key(page, "compare_table").wait_for(timeout=COMPARED_MS)
     for key in subject.opens:
         by_key(page, key).locator("summary").click()
+        page.mouse.move(0, 0)  # off the table, above which Streamlit would show its toolbar
         wait_until_drawn(page)
     for width in WIDTHS:
         show_whole(page, width)

@@ -74,11 +74,14 @@ def expect_found(page: Page, sentence: str) -> None:
     wait_until_drawn(page)
 
 
-def choose(page: Page, key: str, option: str | re.Pattern[str]) -> None:
-    """Choose an option of a select box."""
-    by_key(page, key).locator("input").click()
-    page.get_by_role("option", name=option).click()
-    wait_for_idle(page)
+def expect_found_in_the_end(page: Page, sentence: str) -> None:
+    """Reload until the list says how many entries there are: after a long look its index rests for a while."""
+
+    def is_found() -> bool:
+        open_page(page, page.url)
+        return by_key(page, "entries_result").get_by_text(sentence, exact=True).count() == 1
+
+    wait_until(is_found, JOB_MS / 1000, lambda: by_key(page, "entries_result").inner_text())
 
 
 def unfold(page: Page, key: str) -> None:
@@ -178,8 +181,6 @@ def test_found_opened_copied_deleted_and_brought_back(app_server: StartServer, n
         wait_until_drawn(page)
         by_key(page, "entries_search").locator("input").fill("")
         expect_found(page, "60 entries")
-        box = page.locator("[class*='st-key-entries_table'] canvas").first.bounding_box()
-        assert box is not None
         click_table(page, 33 + 140 + 120 + 92 + 60, 0)  # the title "Stored": it is the order already, so the other way
         page.wait_for_url(re.compile("entries_direction=up"))
         wait_until_drawn(page)
@@ -268,10 +269,9 @@ def test_hostile_answers_are_only_ever_text(app_server: StartServer, new_context
     expect_found(page, f"{len(keys) + 1} entries")
     unfold(page, "entries_glance_open")
     type_search(page, "after", f"{len(keys) + 1} entries match")
-    titles = {"Answer": None, "As text": "entry_text", "As stored": "entry_stored", "Key": None}
     for name, key in keys.items():
         open_page(page, f"{server.url}/entries?entries_strategy={strategy}&entry={key}")
-        for title in (*titles, "Why would this miss?"):
+        for title in ("Answer", "As text", "As stored", "Key", "Why would this miss?"):
             part(page, title)
             expect(by_key(page, "entry_content")).to_contain_text("Before" if title != "Key" else key, timeout=JOB_MS)
             if title == "Answer":
@@ -291,7 +291,6 @@ def test_hostile_answers_are_only_ever_text(app_server: StartServer, new_context
             with page.expect_download() as downloading:
                 by_key(page, "entry_text_whole").get_by_role("button").click()
             assert downloading.value.path().read_text() == BIG
-        assert by_key(page, "entry_location").inner_text().strip().replace("\n", "")
     back_to_list(page)
     expect_found(page, f"{len(keys) + 1} entries")
     assert page.title() != "taken"
@@ -322,18 +321,17 @@ def test_others_delete_and_store_while_one_pages(
         click_table(page, 15, 1)  # of what is still shown: gone meanwhile
         expect(page.get_by_text("There is no entry under this key any more.")).to_be_visible()
         expect_no_exception(page)
-        by_key(page, "entry_back").get_by_role("button").click()
-        expect_found(page, "181 entries")
+        back_to_list(page)
+        expect_found_in_the_end(page, "181 entries")
         assert open_row(page, 1) == keys[178]
         page.go_back()
         expect_found(page, "181 entries")
         by_key(page, "entries_next").get_by_role("button").click()
         wait_until_drawn(page)
-        seen = {open_row(page, 1)}
+        assert open_row(page, 1) in keys[:80]
         back_to_list(page)
-        assert seen <= set(keys[:81])
 
-        for key in (*keys, *late):  # everything, while the last page is looked at
+        for key in (*keys, *late):  # everything, while a page of it is looked at
             cache.delete(key)
         by_key(page, "entries_previous").get_by_role("button").click()
         wait_until_drawn(page)
@@ -347,7 +345,8 @@ def test_others_delete_and_store_while_one_pages(
         by_key(page, "entries_strategy").get_by_text(
             "SQLite" if strategy == "sqlite" else "JSON files", exact=True
         ).click()
-        expect_found(page, "1 entry")
+        page.wait_for_url(re.compile(f"entries_strategy={strategy}"))
+        expect_found_in_the_end(page, "1 entry")
         expect_no_exception(page)
         assert errors_of(page) == []
 

@@ -122,7 +122,7 @@ def test_a_cold_deep_link_shows_the_page_with_the_whole_navigation(app_server: S
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Guide")
     links = page.get_by_test_id("stSidebarNavLink")
-    paths = ("/", "/compare", "/guide")
+    paths = ("/", "/compare", "/entries", "/guide")
     assert [link.get_attribute("href") for link in links.all()] == [f"{server.url}{path}" for path in paths]
     assert errors_of(page) == []
     assert requests_outside(page, server.url) == []
