@@ -173,7 +173,8 @@ def test_all_generations_are_shown_as_they_are_stored(visit: Visit) -> None:
     assert list(table["Ended because"]) == ["tool_calls", "–"]
     assert list(table["Tokens in"]) == ["12", "–"]
     assert "look_up" in code(visitor, "entry_stored")
-    assert "This answer has no text; see its stored form." in at(visit, key).text
+    silent = put("another question", [ChatGeneration(message=called)])
+    assert "This answer has no text; see its stored form." in at(visit, silent).text
 
 
 def test_odd_metadata_is_shown_too(visit: Visit) -> None:
