@@ -246,6 +246,16 @@ def test_mistakes_are_listed_with_their_lines_and_the_rest_goes_in(visit: Visit)
     assert len(rows(visitor)) == 2
 
 
+def test_what_was_imported_is_listed_at_once_though_the_index_rests(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.indexing.RESTED", 1e6)
+    fill(cache(), 2)
+    lines = b"".join(export_lines(cache()))
+    visitor = imported(moving(visit(), entries_strategy="sqlite"), "entries.jsonl", lines)
+    assert len(rows(visitor)) == 2
+
+
 def test_what_is_there_stays_and_is_counted_unless_it_is_to_be_replaced(visit: Visit) -> None:
     fill(cache(), 2)
     lines = b"".join(export_lines(cache()))
