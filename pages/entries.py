@@ -15,6 +15,7 @@ st.title(_("Entries"))
 st.caption(_("What is really stored, for every strategy that can list its entries."))
 
 show_notices()
+entries_state.notice_what_ended()
 namespaces = choose_store()
 if namespaces is not None:
     show_messages()

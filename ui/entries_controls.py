@@ -12,7 +12,7 @@ from cache_backends.browse import SIZE_MARKS
 from lab import facets
 from lab.facets import AGE_CHOICES, Narrowing
 from lab.strategies import StrategyUnavailableError
-from ui import entries_state, words
+from ui import choices, entries_state, words
 from ui.entries_state import DIRECTIONS, EVERY_MODEL, ORDERS, SIZES, STATES
 from ui.entries_transfer import show_foreign
 from ui.language import _
@@ -71,7 +71,6 @@ def search_row(namespaces: Sequence[str]) -> None:
         type="search",
         live="300ms",
         placeholder=_("Words, or how they begin"),
-        on_change=entries_state.first_page,
         persist_state="session",
         max_chars=entries_state.LONGEST_TEXT,
     )
@@ -131,15 +130,7 @@ def _select(
     options: Sequence[str],
     title: Callable[[str], str],
 ) -> None:
-    row.selectbox(
-        label,
-        options,
-        format_func=title,
-        key=key,
-        persist_state="session",
-        on_change=entries_state.first_page,
-        width=width,
-    )
+    choices.select(row, label, options, key=key, title=title, persist_state="session", width=width)
 
 
 def order_title(order: str) -> str:

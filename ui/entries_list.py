@@ -12,13 +12,12 @@ import pandas as pd
 import streamlit as st
 from pandas.io.formats.style import Styler
 
-from cache_backends import CacheError, EntryPage, EntrySummary, Tally
+from cache_backends import EntryPage, EntrySummary, Tally
 from cache_backends.records import EntryOrder
 from lab import browsing, facets
 from lab.browsing import ListJob, ListRequest, TallyJob
 from lab.indexing import IndexJob, StoppedError
 from lab.jobs import TooManyJobsError
-from lab.strategies import StrategyUnavailableError
 from ui import entries_state
 from ui.entries_controls import order_title
 from ui.language import _, ngettext
@@ -175,13 +174,13 @@ def _watch_list(job: ListJob) -> None:
 def _show_failure(error: Exception) -> None:
     if isinstance(error, StoppedError):
         st.info(_("Stopped. Nothing is shown of what was found so far."), icon=":material/stop_circle:")
-    elif isinstance(error, CacheError | StrategyUnavailableError):
-        reason = shown_in_line(entries_state.safe(str(error)))
-        st.error(_("The entries can't be listed now: {reason}").format(reason=reason), icon=":material/cloud_off:")
-    else:
+    elif isinstance(error, ValueError):  # of a cursor: all else that a list is asked for is chosen among
         st.warning(
             _("This link names a place that is none in this list. Begin at the first page."), icon=":material/link_off:"
         )
+    else:
+        reason = shown_in_line(entries_state.safe(str(error)))
+        st.error(_("The entries can't be listed now: {reason}").format(reason=reason), icon=":material/cloud_off:")
     with st.container(horizontal=True):
         st.button(_("Try again"), key="entries_again", icon=":material/refresh:", on_click=entries_state.refresh)
         st.button(_("First page"), key="entries_first_again", on_click=entries_state.first_page)

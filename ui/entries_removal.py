@@ -17,6 +17,7 @@ from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 POLL_S = 0.5
+SURE_OF_KEY = "remove_matching_sure_of"
 
 
 def show_removal(asked: ListRequest, total: int | None, expired: int | None) -> None:
@@ -28,6 +29,7 @@ def show_removal(asked: ListRequest, total: int | None, expired: int | None) -> 
         st.markdown("##### " + _("What matches"))
         st.markdown(_("All entries that the search and the choices above leave, on every page of the list."))
         if total is not None:
+            _ask_again_for(asked)
             st.checkbox(
                 ngettext("Yes, remove {count} entry", "Yes, remove {count} entries", total).format(count=count(total)),
                 key="remove_matching_sure", disabled=not total or not idle,
@@ -66,6 +68,14 @@ def show_removal(asked: ListRequest, total: int | None, expired: int | None) -> 
     _show_job()
 
 
+def _ask_again_for(asked: ListRequest) -> None:
+    """Whoever was sure of what matched before is asked again of what matches now."""
+    sure_of = (asked.strategy, asked.namespace, entries_state.search(), entries_state.narrowing())
+    if st.session_state.get(SURE_OF_KEY) != sure_of:
+        st.session_state[SURE_OF_KEY] = sure_of
+        st.session_state["remove_matching_sure"] = False
+
+
 def _begin(remove: Remove) -> None:
     lab, state = laboratory(), entries_state.state()
     strategy, namespace = entries_state.strategy(), entries_state.namespace()
@@ -73,6 +83,7 @@ def _begin(remove: Remove) -> None:
     st.session_state["remove_matching_sure"] = False
     st.session_state["entries_clear_name"] = ""
     try:
+        state.removing_from = strategy
         state.removing = lab.jobs.start(lambda job: remove(browsing.cache_of(lab, strategy, namespace), job))
     except TooManyJobsError:
         state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
@@ -83,18 +94,20 @@ def _show_job() -> None:
     if job is None:
         return
     with st.container(key="removal_result"):
-        if not job.finished:
+        if not entries_state.has_ended(job):
             _watch(job)
         elif job.result is not None:
             show_result(job.result)
         else:
-            st.error(shown_in_line(entries_state.safe(str(job.error))), icon=":material/error:")
+            st.error(
+                shown_in_line(entries_state.safe(str(job.error), entries_state.state().removing_from)),
+                icon=":material/error:",
+            )
 
 
 @st.fragment(run_every=POLL_S)
 def _watch(job: RemovalJob) -> None:
     if job.finished:
-        entries_state.changed()
         st.rerun()
     steps = job.progress
     text = _("Entries are being removed")
@@ -111,7 +124,7 @@ def show_result(result: Removal) -> None:
         count=count(result.removed)
     )
     if result.error is not None:
-        reason = shown_in_line(entries_state.safe(result.error))
+        reason = shown_in_line(entries_state.safe(result.error, entries_state.state().removing_from))
         st.error(f"{text} {_('The rest could not be: {reason}').format(reason=reason)}", icon=":material/error:")
     elif result.stopped:
         st.warning(f"{_('Stopped.')} {text}", icon=":material/stop_circle:")

@@ -17,6 +17,8 @@ from lab.facets import AGE_CHOICES, SIZE_CLASSES, Narrowing
 from lab.moving import ImportJob
 from lab.removal import RemovalJob
 from lab.strategies import StrategyUnavailableError
+from ui import choices
+from ui.language import _
 from ui.links import follow_link, went_elsewhere
 from ui.session import laboratory, scope
 
@@ -61,9 +63,15 @@ class Browsing:
     indexed_version: int = 0
     """For which the index was last brought up to date."""
     importing: ImportJob | None = None
+    importing_into: str = ""
     removing: RemovalJob | None = None
     shown: tuple[str, ...] = ()
     """The keys of the rows of the table."""
+    removing_from: str = ""
+    noticed: set[str] = field(default_factory=set)
+    """Jobs that had ended when something was listed the last time."""
+    listed: object = None
+    """What was listed the last time, on whatever page."""
     tables: int = 0
     """Raised when a table is left: its selection goes with it."""
 
@@ -108,6 +116,9 @@ def choose_from_the_link() -> None:
     for key in ("entries_search", "entries_model"):
         if key not in st.session_state or went_elsewhere(key):
             st.session_state[key] = st.query_params.get(key, "")[:LONGEST_TEXT]
+    for key in ("entries_model", "entries_state", "entries_age", "entries_size", "entries_order", "entries_direction"):
+        if key in st.session_state and choices.chosen(key) != st.session_state[key]:
+            st.session_state[key] = choices.chosen(key)
     follow_link("entries_state", STATES, "any")
     follow_link("entries_age", AGE_CHOICES, "any")
     follow_link("entries_size", SIZES, "any")
@@ -133,7 +144,13 @@ def narrowing() -> Narrowing:
 
 
 def request() -> ListRequest:
-    """The page that is asked for."""
+    """The page that is asked for: the first one of another list than the last time."""
+    chosen = st.session_state
+    place = (strategy(), namespace(), search(), narrowing(), chosen["entries_order"], chosen["entries_direction"])
+    if state().listed not in (None, place):
+        first_page()
+    state().listed = place
+    _forget_pages_after_this()
     return ListRequest(
         strategy=strategy(),
         namespace=namespace(),
@@ -143,6 +160,15 @@ def request() -> ListRequest:
         limit=PAGE_ROWS,
         after=st.query_params.get(AFTER) or None,
     )
+
+
+def _forget_pages_after_this() -> None:
+    """Who came to a page by the browser's own buttons, or back to this one, has fewer behind them than they went."""
+    before, at = state().before, st.query_params.get(AFTER)
+    if at in before:
+        del before[before.index(at) :]
+    elif at is None:
+        before.clear()
 
 
 def first_page() -> None:
@@ -197,6 +223,10 @@ def clear_narrowing() -> None:
 def another_store() -> None:
     """What was chosen of one store says nothing of another."""
     st.session_state["entries_model"] = EVERY_MODEL
+    now = state()
+    now.importing = None if now.importing is None or now.importing.finished else now.importing
+    now.removing = None if now.removing is None or now.removing.finished else now.removing
+    forget_words()
     close_entry()
     first_page()
 
@@ -229,37 +259,60 @@ def changed() -> None:
     state().version += 1
 
 
+def notice_what_ended() -> None:
+    """Before anything is listed: what was imported or removed by now is listed anew."""
+    now = state()
+    for job in (now.importing, now.removing):
+        if job is not None and job.finished and job.id not in now.noticed:
+            now.noticed.add(job.id)
+            changed()
+
+
+def has_ended(job: ImportJob | RemovalJob) -> bool:
+    """Whether a job had ended before what is above was listed."""
+    return job.id in state().noticed
+
+
 def forget_words() -> None:
     """What was said of the last thing done is said no more."""
     state().mistake = state().message = None
 
 
 def remove(entry: CacheEntry) -> None:
-    """Remove an entry, and remember it for a while."""
+    """Remove an entry, and remember it for a while: as it is now, should it have been replaced since it was shown."""
     forget_words()
     try:
-        cache().delete(entry.key)
+        there = cache().get(entry.key) or entry
+        was_there = cache().delete(entry.key) > 0
     except (CacheError, StrategyUnavailableError) as error:
         state().mistake = safe(str(error))
         return
-    state().removed = Removed(entry, strategy(), namespace(), time.monotonic())
+    if was_there:
+        state().removed = Removed(there, strategy(), namespace(), time.monotonic())
+    else:
+        state().mistake = _("The entry is not there any more.")
     changed()
     close_entry()
 
 
 def undo() -> None:
-    """Put back what was just removed."""
+    """Put back what was just removed, unless there is a newer answer by now."""
+    forget_words()
     removed, state().removed = state().removed, None
     if removed is None:
         return
     try:
-        browsing.cache_of(laboratory(), removed.strategy, removed.namespace).restore(removed.entry)
+        store = browsing.cache_of(laboratory(), removed.strategy, removed.namespace)
+        if store.get(removed.entry.key) is not None:
+            state().mistake = _("There is a newer answer under this key by now. It stays, and nothing was put back.")
+        else:
+            store.restore(removed.entry)
     except (CacheError, StrategyUnavailableError) as error:
         state().mistake = laboratory().strategies.safe(removed.strategy, str(error))
         state().removed = removed
     changed()
 
 
-def safe(text: str) -> str:
-    """A message of the strategy without its password."""
-    return laboratory().strategies.safe(strategy(), text)
+def safe(text: str, of: str | None = None) -> str:
+    """A message of a strategy, the chosen one if none is named, without its password."""
+    return laboratory().strategies.safe(strategy() if of is None else of, text)

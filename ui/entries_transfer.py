@@ -14,9 +14,10 @@ from lab.intake import ImportResult
 from lab.jobs import TooManyJobsError
 from lab.moving import ImportJob, file_of, start_import, start_langchain_import
 from lab.strategies import StrategyUnavailableError
-from ui import entries_state, words
+from ui import choices, entries_state, words
 from ui.export_route import PATH, TICKETS, Ticket
 from ui.language import _, ngettext
+from ui.links import choose_from_link
 from ui.numbers import count
 from ui.safe_text import shown_in_line
 from ui.session import laboratory, scope
@@ -91,14 +92,11 @@ def show_foreign(strategy: str) -> None:
             return
         st.markdown(_("Its answers can be copied into a strategy that can: they are hits there too."))
         choose, model, button = st.columns([1, 1.4, 1], vertical_alignment="bottom")
-        choose.selectbox(
-            _("Copy into"), ours, index=ours.index("sqlite") if "sqlite" in ours else 0,
-            format_func=lambda name: words.strategy(lab, name), key="foreign_into",
-        )  # fmt: skip
-        model.selectbox(
-            _("Answers of"), list(lab.models.choices), format_func=lambda name: words.model(lab, name),
-            key="foreign_model",
-        )  # fmt: skip
+        models = list(lab.models.choices)
+        choose_from_link("foreign_into", ours, "sqlite" if "sqlite" in ours else ours[0])
+        choose_from_link("foreign_model", models, models[0])
+        choices.select(choose, _("Copy into"), ours, key="foreign_into", title=lambda name: words.strategy(lab, name))
+        choices.select(model, _("Answers of"), models, key="foreign_model", title=lambda name: words.model(lab, name))
         job = entries_state.state().importing
         button.button(
             _("Copy"), key="foreign_import", icon=":material/move_down:", type="primary", width="stretch",
@@ -133,35 +131,38 @@ def _ticket(asked: ListRequest) -> str:
 def _import_upload() -> None:
     upload = st.session_state.get("entries_import")
     if upload is not None:
+        into = entries_state.strategy()
         _begin(
+            into,
             lambda: start_import(
                 laboratory(),
-                entries_state.strategy(),
+                into,
                 entries_state.namespace(),
                 cast(BinaryIO, upload),
                 overwrite=bool(st.session_state.get("entries_overwrite")),
-            )
+            ),
         )
 
 
 def _import_foreign(strategy: str) -> None:
-    lab = laboratory()
+    lab, into = laboratory(), choices.chosen("foreign_into") or ""
     _begin(
+        into,
         lambda: start_langchain_import(
             lab,
             strategy,
-            st.session_state["foreign_into"],
-            lab.namespace(scope(), st.session_state["foreign_model"]),
+            into,
+            lab.namespace(scope(), choices.chosen("foreign_model") or ""),
             overwrite=bool(st.session_state.get("entries_overwrite")),
-        )
+        ),
     )
 
 
-def _begin(start: entries_state.StartImport) -> None:
+def _begin(into: str, start: entries_state.StartImport) -> None:
     state = entries_state.state()
     entries_state.forget_words()
     try:
-        state.importing = start()
+        state.importing, state.importing_into = start(), into
     except TooManyJobsError:
         state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
 
@@ -171,19 +172,18 @@ def _show_import() -> None:
     if job is None:
         return
     with st.container(key="import_result"):
-        if not job.finished:
+        if not entries_state.has_ended(job):
             _watch(job)
         elif job.result is not None:
             show_result(job.result)
         else:
-            reason = shown_in_line(entries_state.safe(str(job.error)))
+            reason = shown_in_line(entries_state.safe(str(job.error), entries_state.state().importing_into))
             st.error(_("The import failed: {reason}").format(reason=reason), icon=":material/error:")
 
 
 @st.fragment(run_every=POLL_S)
 def _watch(job: ImportJob) -> None:
     if job.finished:
-        entries_state.changed()
         st.rerun()
     steps = job.progress
     text = _("The file is being read")
@@ -218,7 +218,9 @@ def show_result(result: ImportResult) -> None:
     text = " ".join(sentences)
     if result.error is not None:
         st.error(
-            _("The import ended early: {reason}").format(reason=shown_in_line(entries_state.safe(result.error)))
+            _("The import ended early: {reason}").format(
+                reason=shown_in_line(entries_state.safe(result.error, entries_state.state().importing_into))
+            )
             + " "
             + text,
             icon=":material/error:",

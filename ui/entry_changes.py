@@ -9,7 +9,7 @@ import streamlit as st
 
 from cache_backends import CacheEntry, CacheError
 from lab.strategies import StrategyUnavailableError
-from ui import entries_state
+from ui import choices, entries_state
 from ui.entries_state import UNDO_S, Removed
 from ui.language import _
 from ui.numbers import count
@@ -22,12 +22,14 @@ def show_changes(entry: CacheEntry) -> None:
     """The buttons."""
     with st.container(border=True):
         st.toggle(
-            _("Pinned"), value=entry.pinned, key=f"entry_pin_{entry.key}_{entries_state.state().version}",
+            _("Pinned"), value=entry.pinned,
+            key=f"entry_pin_{entry.key}_{entries_state.state().version}_{entry.pinned}",  # as it is, whoever changed it
             on_change=_pin, args=(entry, not entry.pinned),
             help=_("A pinned entry neither expires nor is evicted. A new answer under the same key is not pinned."),
         )  # fmt: skip
         ttl, button = st.columns([1.4, 1], vertical_alignment="bottom")
-        ttl.selectbox(_("Keep for"), TTL_CHOICES, 2, format_func=_ttl_title, key="entry_ttl")
+        st.session_state.setdefault("entry_ttl", TTL_CHOICES[2])
+        choices.select(ttl, _("Keep for"), TTL_CHOICES, key="entry_ttl", title=_ttl_title)
         button.button(_("Set"), key="entry_ttl_set", on_click=_set_ttl, args=(entry,), width="stretch")
         st.button(
             _("Delete"), key="entry_delete", icon=":material/delete:", on_click=entries_state.remove, args=(entry,),
@@ -75,7 +77,7 @@ def _pin(entry: CacheEntry, pinned: bool) -> None:
 
 
 def _set_ttl(entry: CacheEntry) -> None:
-    choice = st.session_state["entry_ttl"]
+    choice = choices.chosen("entry_ttl") or TTL_CHOICES[2]
     _change(
         lambda: entries_state.cache().set_ttl(entry.key, None if choice == "none" else choice),
         _("Kept from now on: {ttl}.").format(ttl=_ttl_title(choice)),
@@ -89,11 +91,11 @@ def _change(change: Callable[[], bool], done: str) -> None:
         was_there = change()
     except (CacheError, StrategyUnavailableError) as error:
         state.mistake = entries_state.safe(str(error))
-        return
-    if was_there:
-        state.message = done
     else:
-        state.mistake = _("The entry is not there any more.")
+        if was_there:
+            state.message = done
+        else:
+            state.mistake = _("The entry is not there any more.")
     entries_state.changed()
 
 

@@ -176,7 +176,8 @@ def _show_key(entry: CacheEntry) -> None:
     st.caption(_("The key is the SHA-256 of the prompt and of these parameters: another value makes another key."))
     st.code(entry.key, language=None)
     parts = [
-        {_("Parameter"): part.name, _("Value"): visible(part.value)[:2_000]} for part in key_parts(entry.llm_string)
+        {_("Parameter"): part.name, _("Value"): visible(part.value)[:LONGEST_VALUE]}
+        for part in key_parts(entry.llm_string)
     ]
     st.dataframe(pd.DataFrame(parts), hide_index=True, key="entry_parameters")
     st.caption(_("As LangChain passed them, secrets taken out:"))

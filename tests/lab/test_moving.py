@@ -96,9 +96,13 @@ def test_an_entry_that_is_there_stays_unless_it_is_to_be_replaced(laboratory: La
 
 def test_an_upload_that_was_read_to_its_end_is_read_from_its_beginning(laboratory: Laboratory) -> None:
     fill(own(laboratory, "memory"), 1)
-    upload = io.BytesIO(b"".join(export_lines(own(laboratory, "memory"))))
-    upload.read()
-    assert result_of(start_import(laboratory, "json", NAMESPACE, upload)).imported == 1
+    foreign(laboratory, NAMESPACE, "mine", "also mine")
+    lines = b"".join(export_lines(own(laboratory, "memory")))
+    database = (laboratory.settings.data_dir / "langchain.db").read_bytes()
+    for content, entries in ((lines, 1), (database, 2)):
+        upload = io.BytesIO(content)
+        upload.read()
+        assert result_of(start_import(laboratory, "json", NAMESPACE, upload)).imported == entries
 
 
 def test_the_database_of_langchains_cache_is_known_by_its_content(laboratory: Laboratory, temporary: Path) -> None:
