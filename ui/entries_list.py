@@ -66,6 +66,10 @@ def begin_list(index: IndexJob | None) -> Begun:
     state = entries_state.state()
     unfinished = index if index is not None and not index.finished else None
     lacks = unfinished is not None and is_behind(unfinished)
+    if unfinished is None:
+        state.settled_version = state.version
+    elif not lacks and state.settled_version == state.version:
+        unfinished = None  # somebody else changes something all the time: a list that follows each change would jump
     search, hour = entries_state.search(), facets.begin_of_hour(time.time())
     store = (entries_state.strategy(), entries_state.namespace(), state.version, unfinished is None, lacks)
     asked = entries_state.request()
