@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     backends,
     comparison,
+    entries_page,
     imports,
     invoke,
     machine,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "comparison": comparison.measure,
     "imports": imports.measure,
     "page": page.measure,
+    "entries": entries_page.measure,
 }
 
 

@@ -45,6 +45,8 @@ class Kind:
     created_from: float = NOW
     created_every_s: float = 1.0
     rare_every: int = RARE_EVERY
+    lifetimes_s: tuple[float | None, ...] = ()
+    """Times to live, of which each entry has one by chance; without any, half of the entries end far in the future."""
     numbered: bool = False
     """Whether each question has its number in it: short ones would else be equal now and then."""
 
@@ -120,7 +122,7 @@ def _entry(number: int, kind: Kind) -> StoredEntry:
         digest=request_digest(prompt, llm_string),
         payload=before + orjson.dumps(answer) + after,
         created_at=created_at,
-        expires_at=kind.created_from + 1e6 + chosen.randrange(1_000_000) if number % 2 else None,
+        expires_at=_expires_at(number, created_at, chosen, kind),
         model_time_s=0.2 + chosen.random() * 3,
         model=parameters.model,
         raw_prompt=prompt,
@@ -128,6 +130,13 @@ def _entry(number: int, kind: Kind) -> StoredEntry:
         last_used_at=created_at,
         hits=chosen.randrange(50) if number % 3 else 0,
     )
+
+
+def _expires_at(number: int, created_at: float, chosen: random.Random, kind: Kind) -> float | None:
+    if kind.lifetimes_s:
+        lifetime_s = chosen.choice(kind.lifetimes_s)
+        return None if lifetime_s is None else created_at + lifetime_s
+    return kind.created_from + 1e6 + chosen.randrange(1_000_000) if number % 2 else None
 
 
 @cache

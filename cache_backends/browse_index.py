@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
 from cache_backends.browse import size_class, spaced_words
+from cache_backends.errors import CacheUnavailableError
+from cache_backends.file_lock import file_lock
 from cache_backends.forks import Forkable, tell_of_forks
 from cache_backends.index_schema import INDEX_SCHEMA, NEVER_SHOWN, scope
 from cache_backends.sqlite_file import SQLiteFile
@@ -88,24 +90,29 @@ class Changes:
             ],
         )
 
-    def put_unreadable(self, rows: Iterable[tuple[int, int, int]]) -> None:
-        """Note ids that can't be shown, with their hits and bytes, so that they are not looked at again and again."""
-        for row_id, hits, size_bytes in rows:
+    def put_unreadable(self, rows: Iterable[tuple[int, int, float]]) -> None:
+        """Note ids that can't be shown, with hits and last use, so that they are not looked at again and again."""
+        for row_id, hits, used_at in rows:
             key = row_id.to_bytes(32, "big", signed=True)
             self.connection.execute(_DROP_OLD, (row_id, NEVER_SHOWN, key))
             self.connection.execute(
-                _PUT, (row_id, NEVER_SHOWN, key, 0, 0, 0.0, None, None, 0.0, hits, size_bytes, 0, None, None)
+                _PUT,
+                (row_id, NEVER_SHOWN, key, 0, 0, 0.0, None, None, used_at, hits, 0, 0, None, None),
             )
 
     def drop(self, ids: Iterable[int]) -> None:
         """Remove entries by their ids."""
         self.connection.executemany("delete from listed where id = ?", [(row_id,) for row_id in ids])
 
+    def drop_keys(self, keys: Iterable[tuple[int, bytes]]) -> None:
+        """Remove entries by their ids, which others may have by now, and keys."""
+        self.connection.executemany("delete from listed where id = ? and key = ?", list(keys))
+
     def use(self, uses: Iterable[tuple[int, float, int]]) -> None:
-        """Note for ids how often and when they were last used."""
+        """Note for ids when they were last used, and how often they were."""
         self.connection.executemany(
             "update listed set hits = ?, last_used_at = ? where id = ?",
-            [(hits, used_at, row_id) for hits, used_at, row_id in uses],
+            [(hits, used_at, row_id) for row_id, used_at, hits in uses],
         )
 
     @property
@@ -162,7 +169,7 @@ class BrowseIndex(Forkable):
         self.updating = threading.Lock()
         """Held by the thread that brings the index up to date."""
         self.seen: object = None
-        """How the store looked when this process last brought the index up to date."""
+        """How the store and the index looked when this process last brought it up to date."""
         self.memo = Memo()
         tell_of_forks(self)
 
@@ -171,17 +178,72 @@ class BrowseIndex(Forkable):
         self.updating = threading.Lock()
 
     @contextmanager
+    def to_bring_up_to_date(self) -> Iterator[None]:
+        """For the only thread of all processes that brings the index up to date; waits for others.
+
+        SQLite's own lock would not do: who waits for it gives up after a while. Raises `CacheError`.
+        """
+        with self.updating, ExitStack() as held:
+            try:
+                held.enter_context(file_lock(self.file.path.with_name(f"{self.file.path.name}.updating")))
+            except OSError as error:
+                raise CacheUnavailableError(
+                    f"{self.file.path} can't be brought up to date: {error.strerror}."
+                ) from error
+            yield
+
+    @contextmanager
     def changing(self) -> Iterator[Changes]:
         """One transaction that changes the index. Raises `CacheError`."""
         with self.file.transaction() as connection:
+            before = connection.total_changes()
             yield Changes(connection)
-            connection.execute("update about set changes = changes + 1")
+            if connection.total_changes() != before:
+                connection.execute("update about set changes = changes + 1")
+
+    @property
+    def changes(self) -> int:
+        """A number that is another one once somebody has changed the index, or begun it anew. Raises `CacheError`."""
+        return int(self.file.row("select changes from about", ()))
 
     def close(self) -> None:
         """Give back its connections."""
         self.file.close()
 
 
+class IndexBeside(Forkable):
+    """The index of a store, opened when somebody browses."""
+
+    def __init__(self, path: Path, store: str) -> None:
+        """`store` is what a person calls it."""
+        self._path = path
+        self._store = store
+        self._opening = threading.Lock()
+        self._index: BrowseIndex | None = None
+        self._closed = False
+        tell_of_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """A thread of the parent may be opening it."""
+        self._opening = threading.Lock()
+
+    def get(self) -> BrowseIndex:
+        """The index. Raises `CacheError`."""
+        with self._opening:
+            if self._closed:
+                raise CacheUnavailableError(f"The cache in {self._store} was closed. Open a new one.")
+            if self._index is None:
+                self._index = BrowseIndex(self._path)
+            return self._index
+
+    def close(self) -> None:
+        """Close the index if it is open; whoever asks afterwards is refused."""
+        with self._opening:
+            self._closed = True
+            if self._index is not None:
+                self._index.close()
+
+
 def tie(digest: bytes) -> int:
-    """What orders entries with equal values: as their keys do, in an eighth of the room."""
+    """What orders entries with equal values nearly always: as their keys do, in a quarter of the room."""
     return int.from_bytes(digest[:8], "big") >> 1

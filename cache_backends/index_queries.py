@@ -15,13 +15,18 @@ import apsw
 
 from cache_backends.browse import SIZE_MARKS, Cursor, Query
 from cache_backends.browse_index import Memo, tie
-from cache_backends.index_schema import HOUR_S, scope
+from cache_backends.index_schema import HOUR_S, NOT_LISTED, hour_of, scope
 from cache_backends.records import Tally
 
 WALKED_FOR_ONE_GATHERED = 1.5
 """Rows that are walked along in the time that it takes to gather and sort one."""
 TESTED_FOR_ONE_GATHERED = 4
 """Matches of a search that become a set to test with in the time that it takes to gather and sort one."""
+
+LONGEST_WORD_BYTES = 32_768
+"""FTS5 cuts what is longer (its FTS5_MAX_TOKEN_SIZE)."""
+GREATEST_DIVIDED = 2.0**52
+"""Times as far from 1970 as that lie in hours of which not every second can be told from the next."""
 
 Values = tuple[Any, ...]
 Rows = Sequence[tuple[Any, ...]]
@@ -52,7 +57,8 @@ class Reader:
         self._memo = memo
         self._now = now
         self._changes = connection.execute("select changes from about").get
-        self._number = connection.execute("select id from names where namespace = ?", (namespace_id,)).get or -1
+        self._number = connection.execute("select id from names where namespace = ?", (namespace_id,)).get
+        self._number = self._number or NOT_LISTED
         self._models: dict[int, str | None] = {0: None}
         for number, name in connection.execute("select id, name from models"):
             self._models[number] = name.decode("utf-8", "replace")
@@ -107,8 +113,13 @@ class Reader:
 
     def _counts(self, ages: Sequence[float]) -> Iterator[Rows]:
         """Counts by whole hours, and of what lies in hours that something divides one by one."""
-        divided = sorted({math.floor(age / HOUR_S) for age in ages if age % HOUR_S})
-        this_hour = math.floor(self._now / HOUR_S)
+        columns, values = self._kinds(ages)
+        if any(abs(time) > GREATEST_DIVIDED for time in (*ages, self._now)):
+            one_by_one = f"select {columns} from listed where namespace = ? group by 1, 2, 3, 4"
+            yield self._rows(one_by_one, (*values, self._number))
+            return
+        divided = sorted({int(age // HOUR_S) for age in ages if age % HOUR_S})
+        this_hour = int(self._now // HOUR_S)
         outside = f"not in ({', '.join(['?'] * len(divided))})"
         age = _number_of([f"created_hour * {HOUR_S} >= ?"] * len(ages))
         by_hours = (
@@ -117,11 +128,10 @@ class Reader:
             (this_hour, *ages, self._number, this_hour, *divided),
         )
         yield self._memo.get((self._changes, by_hours), lambda: self._rows(*by_hours))
-        columns, values = self._kinds(ages)
         of_this_hour = (self._number, this_hour * HOUR_S, (this_hour + 1) * HOUR_S)
         yield self._rows(
             f"select {columns} from listed indexed by by_ends_at where namespace = ? and ends_at >= ? and ends_at < ? "
-            f"and cast(floor(created_at / {HOUR_S}) as integer) {outside} group by 1, 2, 3, 4",
+            f"and {hour_of('created_at')} {outside} group by 1, 2, 3, 4",
             (*values, *of_this_hour, *divided),
         )
         for hour in divided:
@@ -208,22 +218,28 @@ class Reader:
         return int(self._connection.execute(statement, values).get)
 
 
+def can_find(query: Query) -> bool:
+    """Whether the index tells all words of a search from others."""
+    return all(len(word.encode()) <= LONGEST_WORD_BYTES for word in query.words)
+
+
 def _parts(way: Way, query: Query) -> Iterator[tuple[Way, str]]:
     """The ways that one after the other give what follows the cursor, and their orders: missing values come last."""
     column, cursor = query.order_by, query.cursor
     beyond, direction = ("<", "desc") if query.descending else (">", "asc")
     may_be_missing = column in ("expires_at", "model_time_s")
-    at = tie(bytes.fromhex(cursor.key)) if cursor is not None else 0
+    digest = bytes.fromhex(cursor.key) if cursor is not None else b""
+    at = (tie(digest), digest)
     if cursor is None or not cursor.is_missing:
         present = way.narrowed(f"{column} is not null") if may_be_missing else way
         if cursor is not None:
-            present = present.narrowed(f"({column}, tie) {beyond} (?, ?)", cursor.value, at)
-        yield present, f"{column} {direction}, tie {direction}"
+            present = present.narrowed(f"({column}, tie, key) {beyond} (?, ?, ?)", cursor.value, *at)
+        yield present, f"{column} {direction}, tie {direction}, key {direction}"
     if may_be_missing:
         missing = way.narrowed(f"{column} is null")
         if cursor is not None and cursor.is_missing:
-            missing = missing.narrowed(f"tie {beyond} ?", at)
-        yield missing, f"tie {direction}"
+            missing = missing.narrowed(f"(tie, key) {beyond} (?, ?)", *at)
+        yield missing, f"tie {direction}, key {direction}"
 
 
 def _between(column: str, low: float | None, high: float | None) -> tuple[str, str, Values]:

@@ -10,15 +10,26 @@ from __future__ import annotations
 from cache_backends.sqlite_schema import Schema
 
 HOUR_S = 3_600
+STILL_NS = 100_000_000
+"""So long ago a file must have been changed to be known by the time of it: clocks of file systems tick every 4 ms."""
 NEVER = 2**62
 """The hour at which what does not expire does so."""
 NEVER_SHOWN = 0
 """The number of a namespace that nobody asks for."""
+NOT_LISTED = 2**62
+"""The number of a namespace that has no entries here."""
 
 ORDERS = ("created_at", "last_used_at", "hits", "size_bytes", "expires_at", "model_time_s")
 
-_CREATED_HOUR = "cast(floor({row}.created_at / 3600) as integer)"
-_ENDS_HOUR = f"coalesce(cast(floor({{row}}.ends_at / 3600) as integer), {NEVER})"
+
+def hour_of(column: str) -> str:
+    """The hour in which a time lies. Of a moment just before 1970, dividing leaves nothing, not even the sign."""
+    hour = f"floor({column} / {HOUR_S})"
+    return f"cast({hour} - ({column} < {hour} * {HOUR_S}) as integer)"
+
+
+_CREATED_HOUR = hour_of("{row}.created_at")
+_ENDS_HOUR = f"coalesce({hour_of('{row}.ends_at')}, {NEVER})"
 _CELL = ("{row}.namespace", "{row}.model", "{row}.size_class", _CREATED_HOUR, _ENDS_HOUR)
 _CELL_COLUMNS = ("namespace", "model", "size_class", "created_hour", "ends_hour")
 
@@ -38,7 +49,8 @@ INDEX_SCHEMA = Schema(
     version=1,
     statements=(
         "create table about (watermark integer not null, changes integer not null)",
-        "insert into about values (0, 0)",
+        # Counted from anywhere: what is known of one index is never taken for another one that has its place by now.
+        "insert into about values (0, abs(random() / 4096))",
         "create table names (id integer primary key, namespace integer not null unique)",
         "create table models (id integer primary key, name blob not null unique)",
         """

@@ -12,7 +12,7 @@ from cache_backends.browsable import Browsable
 from cache_backends.browse import Progress, Query
 from cache_backends.browse_index import BrowseIndex
 from cache_backends.errors import CacheError
-from cache_backends.index_queries import Reader
+from cache_backends.index_queries import Reader, can_find
 from cache_backends.records import EntryPage, EntrySummary, Tally
 from cache_backends.table_rows import interned_id
 
@@ -54,7 +54,7 @@ class IndexedBrowsing(Browsable):
 
     def _index(self, progress: Progress) -> None:
         index = self._browse_index()
-        with index.updating:
+        with index.to_bring_up_to_date():
             self._update_index(index, progress)
 
     def _indexed_page(self, index: BrowseIndex, query: Query, now: float) -> EntryPage:
@@ -76,6 +76,8 @@ class IndexedBrowsing(Browsable):
     def _with_index(
         self, query: Query, operation: Callable[[BrowseIndex], Result], otherwise: Callable[[], Result]
     ) -> Result:
+        if not can_find(query):
+            return otherwise()
         try:
             index = self._browse_index()
             if query.up_to_date:

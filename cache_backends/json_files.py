@@ -195,11 +195,12 @@ class JSONFileCache(IndexedBrowsing, CacheBackend):
         return [name for name, folder in folders.items() if next(entry_files(folder), None) is not None]
 
     def _browse_index(self) -> BrowseIndex:
-        return self._open_store().index()
+        return self._open_store().index.get()
 
     def _update_index(self, index: BrowseIndex, progress: Progress) -> None:
         self._store.write_uses()
-        update_index(index, self._store.namespaces(), self._stored, progress)
+        folders = {**self._store.namespaces(), self.namespace: self._folder()}  # whose name its folder may not tell
+        update_index(index, folders, self._stored, progress)
 
     def _stored(self, namespace: str, key: str) -> StoredEntry | None:
         whole = self.view(namespace=namespace)._whole(key)

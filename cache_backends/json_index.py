@@ -1,13 +1,15 @@
 """Bringing the index for browsing of a `JSONFileCache` up to date.
 
-Every change of a file, one in place too, gives it another time of change (`ctime`), which nobody can set. So one look
-at all names and times tells which files have to be read.
+Every change of a file, one in place too, gives it a new time of change (`ctime`), which nobody can set. So one look at
+all names and times tells which files have to be read. Clocks of file systems may tick every 4 ms only: what was changed
+just now is read once more.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from cache_backends.browse import Progress
 from cache_backends.browse_index import BrowseIndex, Changes, Indexed
 from cache_backends.codec import text_of
 from cache_backends.errors import CacheError
+from cache_backends.index_schema import STILL_NS
 from cache_backends.json_store import entry_statuses
 from cache_backends.readable import readable_prompt
 from cache_backends.storage import StoredEntry
@@ -32,8 +35,8 @@ class _Part(NamedTuple):
 
     namespace: str
     first_byte: int
-    marks: Mapping[bytes, str]
-    """By digest: what changes with the file."""
+    marks: Mapping[bytes, str | None]
+    """By digest: what changes with the file; None where it was changed just now."""
 
 
 def update_index(index: BrowseIndex, folders: Mapping[str, str], read: Read, progress: Progress) -> None:
@@ -47,27 +50,31 @@ def update_index(index: BrowseIndex, folders: Mapping[str, str], read: Read, pro
     looked_at = 0
     for part in parts:
         listed = _listed(index, part)
-        gone = [row_id for digest, (row_id, _) in listed.items() if digest not in part.marks]
-        changed = [digest for digest, mark in part.marks.items() if listed.get(digest, (0, None))[1] != mark]
+        gone = [(row_id, digest) for digest, (row_id, _) in listed.items() if digest not in part.marks]
+        changed = [
+            digest for digest, mark in part.marks.items() if mark is None or listed.get(digest, (0, None))[1] != mark
+        ]
         if gone:
             with index.changing() as changes:
-                changes.drop(gone)
+                changes.drop_keys(gone)
         for at in range(0, len(changed), AT_A_TIME):
-            _put(index, part, changed[at : at + AT_A_TIME], read)
+            _put(index, part, changed[at : at + AT_A_TIME], read, listed)
             progress(looked_at + min(at + AT_A_TIME, len(changed)), files)
         looked_at += len(part.marks)
 
 
 def _parts(namespace: str, folder: str) -> Iterator[_Part]:
     """All parts a namespace may have, those without files too: some of them were there once."""
-    marks: dict[int, dict[bytes, str]] = {first_byte: {} for first_byte in range(256)}
+    marks: dict[int, dict[bytes, str | None]] = {first_byte: {} for first_byte in range(256)}
     for key, status in entry_statuses(folder):
         digest = bytes.fromhex(key)
         marks[digest[0]][digest] = _mark(status)
     return (_Part(namespace, first_byte, of_part) for first_byte, of_part in marks.items())
 
 
-def _mark(status: os.stat_result) -> str:
+def _mark(status: os.stat_result) -> str | None:
+    if time.time_ns() - status.st_ctime_ns < STILL_NS:
+        return None
     return f"{status.st_ino}:{status.st_ctime_ns}:{status.st_size}"
 
 
@@ -82,7 +89,9 @@ def _listed(index: BrowseIndex, part: _Part) -> dict[bytes, tuple[int, str | Non
         return {key: (row_id, mark) for key, row_id, mark in rows}
 
 
-def _put(index: BrowseIndex, part: _Part, digests: list[bytes], read: Read) -> None:
+def _put(
+    index: BrowseIndex, part: _Part, digests: list[bytes], read: Read, listed: Mapping[bytes, tuple[int, str | None]]
+) -> None:
     namespace_id = interned_id(part.namespace)
     rows = []
     for digest in digests:
@@ -91,8 +100,10 @@ def _put(index: BrowseIndex, part: _Part, digests: list[bytes], read: Read) -> N
             if entry is not None:
                 text = f"{readable_prompt(entry.raw_prompt)}\n{text_of(entry.payload)}"
                 rows.append(Indexed(None, namespace_id, entry, text, part.marks[digest]))
+    unreadable = {*digests} - {row.entry.digest for row in rows}
     with index.changing() as changes:
         changes.put(rows)
+        changes.drop_keys((listed[digest][0], digest) for digest in unreadable & listed.keys())
 
 
 def _drop_other_namespaces(index: BrowseIndex, folders: Mapping[str, str]) -> None:

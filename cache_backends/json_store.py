@@ -17,7 +17,6 @@ import contextlib
 import os
 import re
 import secrets
-import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
@@ -28,7 +27,7 @@ import orjson
 
 from cache_backends import json_format
 from cache_backends.atomic_file import TEMPORARY_SUFFIX, nanoseconds, sweep, write_atomically
-from cache_backends.browse_index import BrowseIndex
+from cache_backends.browse_index import IndexBeside
 from cache_backends.errors import CacheConfigError, CacheUnavailableError
 from cache_backends.file_lock import file_lock, locked
 from cache_backends.limits import Limits
@@ -69,8 +68,7 @@ class JSONStore:
         self._clearing = f"{self.root}/{CLEAR_LOCK}"
         self.uses: UnwrittenUses[str] = UnwrittenUses()
         self.closed = False
-        self._index: BrowseIndex | None = None
-        self._opening = threading.Lock()
+        self.index = IndexBeside(root / BROWSE_INDEX, self.root)
         try:
             if root.exists() and not root.is_dir():
                 raise CacheConfigError(f"{root} is a file. Name a folder for the JSON cache.")
@@ -94,23 +92,15 @@ class JSONStore:
         for folder in self.namespace_folders():
             with contextlib.suppress(OSError, orjson.JSONDecodeError, TypeError, KeyError):
                 name = orjson.loads(Path(folder, NAMESPACE_MARKER).read_bytes())["namespace"]
-                if isinstance(name, str):
+                if isinstance(name, str) and namespace_folder(name) == os.path.basename(folder):
                     folders[name] = folder
         return folders
-
-    def index(self) -> BrowseIndex:
-        """The index for browsing, opened when somebody browses. Raises `CacheError`."""
-        with self._opening:
-            if self._index is None:
-                self._index = BrowseIndex(Path(self.root, BROWSE_INDEX))
-            return self._index
 
     def close(self) -> None:
         """Write the uses noted so far, and close the index if there is one."""
         self.write_uses()
         self.closed = True
-        if self._index is not None:
-            self._index.close()
+        self.index.close()
 
     def clear(self, namespace: str) -> None:
         """Remove a namespace in one step, by giving its folder another name; then its files, at leisure."""
@@ -202,16 +192,22 @@ class JSONStore:
 
 def entry_files(folder: str) -> Iterator[str]:
     """The files of all entries of a namespace."""
-    return (entry.path for part in _parts(folder) for entry in _scan(part) if _ENTRY.fullmatch(entry.name))
+    return (entry.path for entry in _entries(folder))
 
 
 def entry_statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
     """The key of each entry of a namespace, and what the system says of its file."""
+    for entry in _entries(folder):
+        with contextlib.suppress(OSError):
+            yield entry.name.removesuffix(".json"), entry.stat(follow_symlinks=False)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """What lies where a lookup expects an entry of a namespace."""
     for part in _parts(folder):
         for entry in _scan(part):
-            if _ENTRY.fullmatch(entry.name):
-                with contextlib.suppress(OSError):
-                    yield entry.name.removesuffix(".json"), entry.stat(follow_symlinks=False)
+            if _ENTRY.fullmatch(entry.name) and part.endswith(entry.name[:2]):
+                yield entry
 
 
 def take_away(file: str, seen: os.stat_result) -> str | None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import apsw
 
 from cache_backends.base import CacheBackend
 from cache_backends.browse import Progress, Row
-from cache_backends.browse_index import BrowseIndex
+from cache_backends.browse_index import BrowseIndex, IndexBeside
 from cache_backends.codec import decode
 from cache_backends.errors import CacheError, CacheUnavailableError, CorruptEntryError
 from cache_backends.fresh_objects import generations_from
@@ -46,21 +45,12 @@ class SQLiteStore:
         self.file = SQLiteFile(path, SCHEMA)
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
         self.limits = Limits(max_entries, max_bytes, lambda: newest_use(self.file))
-        self._index: BrowseIndex | None = None
-        self._opening = threading.Lock()
-
-    def index(self) -> BrowseIndex:
-        """The index for browsing, opened when somebody browses. Raises `CacheError`."""
-        with self._opening:
-            if self._index is None:
-                self._index = BrowseIndex(self.file.path.with_name(f"{self.file.path.name}.browse"))
-            return self._index
+        self.index = IndexBeside(path.with_name(f"{path.name}.browse"), str(path))
 
     def close(self) -> None:
         """Close the file, and the index if there is one."""
         self.file.close()
-        if self._index is not None:
-            self._index.close()
+        self.index.close()
 
 
 class SQLiteCache(IndexedBrowsing, CacheBackend):
@@ -198,7 +188,7 @@ class SQLiteCache(IndexedBrowsing, CacheBackend):
                 yield entry_row(entry, generations, self.namespace)
 
     def _browse_index(self) -> BrowseIndex:
-        return self._store.index()
+        return self._store.index.get()
 
     def _update_index(self, index: BrowseIndex, progress: Progress) -> None:
         self._flush_uses()

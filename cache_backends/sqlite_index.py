@@ -1,8 +1,9 @@
 """Bringing the index for browsing of a `SQLiteCache` up to date.
 
-An id is given once and never again, and whatever is written gets a greater one than all before. So what is new has an
-id above the greatest that was looked at; and of what was looked at before, entries can only have gone or been used,
-which the numbers of entries, hits and bytes in a range of ids tell.
+Whatever is written gets a greater id than all that are there. So what is new has an id above the greatest that was
+looked at; and of what was looked at before, entries have only gone or been used, which sums over a range of ids tell.
+They tell too what should not be: another store or an older copy in its place, an older program that writes a new answer
+over the old one, an id that is given again since a clock was set back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cache_backends.browse import Progress
 from cache_backends.browse_index import BrowseIndex, Changes, Indexed
 from cache_backends.codec import text_of
 from cache_backends.errors import CorruptEntryError
+from cache_backends.index_schema import STILL_NS
 from cache_backends.readable import readable_prompt
 from cache_backends.sqlite_file import Connection, SQLiteFile
 from cache_backends.sqlite_rows import WHOLE_OF_ALL
@@ -27,28 +29,33 @@ AT_A_TIME = 500
 """Entries that one transaction puts into the index."""
 COMPARED_AT_A_TIME = 5_000
 """Entries of which one read transaction of the store is told only the numbers."""
-STILL_NS = 100_000_000
-"""So long ago a file must have been changed to be known by the time of it: clocks of file systems tick every 4 ms."""
 
-_NUMBERS = "select count(*), total(hits), total(size_bytes) from {} where id > ? and id <= ?"
-_EACH = "select id, hits, size_bytes, last_used_at from {} where id > ? and id <= ?"
+_SUMS = """
+select count(*), sum(id % 2147483647), total(hits), sum(cast(last_used_at * 1e6 as integer) % 2147483647)
+from {} where id > ? and id <= ?
+"""
+"""No sum of times themselves: it would be rounded to milliseconds."""
+_KNOWN = "select id, hits + 0, last_used_at + 0.0 from details"
+"""As `_SUMS` reads columns that are damaged: as the numbers they begin with."""
+_CREATED = "select iif(typeof(created_at) = 'text', null, created_at) from entries where id = ?"
 
 
-class _Uses(NamedTuple):
+class _Known(NamedTuple):
+    """What tells whether an entry was changed."""
+
     hits: int
-    size_bytes: int
     last_used_at: float
 
 
 def update_index(index: BrowseIndex, store: SQLiteFile, progress: Progress) -> None:
     """Put into the index what the store has anew, and take out what it has no more. Raises `CacheError`."""
     now = _look(store.path)
-    if now is not None and now == index.seen:
+    if now is not None and (now, index.changes) == index.seen:
         return
     index.seen = None
     _put_new(index, store, progress)
     _compare(index, store)
-    index.seen = now
+    index.seen = (now, index.changes)
 
 
 def _look(path: Path) -> object:
@@ -88,18 +95,13 @@ class _Read(NamedTuple):
     """Entries of the store as one transaction sees them."""
 
     ids: Sequence[tuple[Any, ...]]
-    """Each id with its hits, bytes and last use, whether the entry can be read or not."""
+    """Each id with its hits and last use, whether the entry can be read or not."""
     rows: Sequence[tuple[Any, ...]]
 
 
 def _following(store: SQLiteFile, last: int) -> _Read:
     with _reading(store) as connection:
-        ids = list(
-            connection.execute(
-                "select id, hits, size_bytes, last_used_at from details where id > ? order by id limit ?",
-                (last, AT_A_TIME),
-            )
-        )
+        ids = list(connection.execute(f"{_KNOWN} where id > ? order by id limit ?", (last, AT_A_TIME)))
         if not ids:
             return _Read(ids, [])
         where = "where entries.id > ? and entries.id <= ? order by entries.id"
@@ -111,9 +113,7 @@ def _these(store: SQLiteFile, ids: Sequence[int]) -> _Read:
         known: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
         for row_id in ids:
-            known += connection.execute(
-                "select id, hits, size_bytes, last_used_at from details where id = ?", (row_id,)
-            )
+            known += connection.execute(f"{_KNOWN} where id = ?", (row_id,))
             rows += connection.execute(f"{WHOLE_OF_ALL} where entries.id = ?", (row_id,))
         return _Read(known, rows)
 
@@ -122,6 +122,8 @@ def _put(changes: Changes, read: _Read) -> None:
     readable = []
     for namespace_id, *row in read.rows:
         with contextlib.suppress(CorruptEntryError):  # a lookup will set it aside; a list only passes it over
+            if not isinstance(namespace_id, int):
+                raise CorruptEntryError("a namespace is none")
             entry = stored(tuple(row))
             text = f"{readable_prompt(entry.raw_prompt)}\n{text_of(entry.payload)}"
             readable.append(Indexed(row[0], namespace_id, entry, text))
@@ -129,7 +131,7 @@ def _put(changes: Changes, read: _Read) -> None:
     left = {row[0]: row for row in read.ids}
     for one in readable:
         left.pop(one.id, None)
-    changes.put_unreadable((row_id, _whole(hits), _whole(size)) for row_id, hits, size, _ in left.values())
+    changes.put_unreadable(left.values())
 
 
 def _compare(index: BrowseIndex, store: SQLiteFile) -> None:
@@ -142,44 +144,38 @@ def _compare(index: BrowseIndex, store: SQLiteFile) -> None:
                 (first, COMPARED_AT_A_TIME),
             ).get
             last = last or connection.execute("select watermark from about").get
-            listed = connection.execute(_NUMBERS.format("listed"), (first, last)).fetchone()
+            listed = connection.execute(_SUMS.format("listed"), (first, last)).fetchone()
         if last <= first:
             return
-        if listed != store.row(_NUMBERS.format("details"), (first, last)):
+        if listed != store.row(_SUMS.format("details"), (first, last)):
             _mend(index, store, first, last)
         first = last
 
 
 def _mend(index: BrowseIndex, store: SQLiteFile, first: int, last: int) -> None:
     with index.changing() as changes:  # in this order: what the index has and the store has no more is gone for good
-        listed = _uses(changes.connection.execute(_EACH.format("listed"), (first, last)))
+        listed, created = {}, {}
+        each = "select id, hits, last_used_at, created_at from listed where id > ? and id <= ?"
+        for row_id, *known, created_at in changes.connection.execute(each, (first, last)):
+            listed[row_id], created[row_id] = _Known(*known), created_at
         with store.connection() as connection:
-            there = _uses(connection.execute(_EACH.format("details"), (first, last)))
-        changes.drop(listed.keys() - there.keys())
-        changes.use(
-            (row_id, now.last_used_at, now.hits)
-            for row_id, now in there.items()
-            if row_id in listed and now.hits != listed[row_id].hits and now.size_bytes == listed[row_id].size_bytes
-        )
-        others = sorted(
-            row_id
-            for row_id, now in there.items()
-            if row_id not in listed or now.size_bytes != listed[row_id].size_bytes
-        )
+            rows = connection.execute(f"{_KNOWN} where id > ? and id <= ?", (first, last))
+            there = {row_id: _Known(*known) for row_id, *known in rows}
+            changed = sorted(row_id for row_id, known in there.items() if listed.get(row_id) != known)
+            used = {
+                row_id
+                for row_id in changed
+                if row_id in listed and created[row_id] == connection.execute(_CREATED, (row_id,)).get
+            }  # the others hold new answers
+        gone = listed.keys() - there.keys()
+        while gone and (following := _following(store, changes.watermark)).ids:  # some only got another id meanwhile
+            _put(changes, following)
+            changes.watermark = following.ids[-1][0]
+        changes.drop(gone)
+        changes.use((row_id, there[row_id].last_used_at, there[row_id].hits) for row_id in used)
+        others = [row_id for row_id in changed if row_id not in used]
         for at in range(0, len(others), AT_A_TIME):
             _put(changes, _these(store, others[at : at + AT_A_TIME]))
-
-
-def _uses(rows: Iterator[tuple[Any, ...]]) -> dict[int, _Uses]:
-    return {
-        row_id: _Uses(_whole(hits), _whole(size), used_at if isinstance(used_at, float) else 0.0)
-        for row_id, hits, size, used_at in rows
-    }
-
-
-def _whole(number: object) -> int:
-    """A number of a column that may be damaged."""
-    return number if isinstance(number, int) else 0
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ STATS = """
 select count(*), total(size_bytes), total(expires_at <= ? and not pinned), min(created_at), max(created_at)
 from entries join details using (id) where namespace = ?
 """
-WHOLE_OF_ALL = f"select entries.namespace, {_WHOLE}"
+WHOLE_OF_ALL = f"select {_no_text('entries.namespace')}, {_WHOLE}"
 """The same, with whose it is before it."""
 SCHEMA = Schema(
     content="SQLite cache",

@@ -70,7 +70,7 @@ def stored(row: tuple[Any, ...]) -> StoredEntry:
     if not are_finite(created_at, expires_at, model_time_s, last_used_at):
         raise CorruptEntryError("a time is none")
     try:
-        model, llm_string, prompt = model and model.decode(), llm_string.decode(), prompt.decode()
+        model, llm_string, prompt = None if model is None else model.decode(), llm_string.decode(), prompt.decode()
     except UnicodeDecodeError as error:
         raise CorruptEntryError(f"a column holds text that is not UTF-8: {error}") from error
     return StoredEntry(

@@ -23,10 +23,9 @@ if namespaces is not None:
         show_entry(st.query_params[entries_state.ENTRY])
     else:
         entries_state.choose_from_the_link()
-        index = begin_index()
-        begun = begin_list()
+        begun = begin_list(begin_index())
         search_row(namespaces)
         tallies = counts(begun)
         narrowing_row(tallies)
-        page = show_list(begun, index, is_counted=tallies is not None)
+        page = show_list(begun, is_counted=tallies is not None)
         show_more(begun.asked, page, tallies)

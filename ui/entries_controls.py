@@ -16,7 +16,7 @@ from ui import choices, entries_state, words
 from ui.entries_state import DIRECTIONS, EVERY_MODEL, ORDERS, SIZES, STATES
 from ui.entries_transfer import show_foreign
 from ui.language import _
-from ui.links import choose_from_link, keep_in_link
+from ui.links import follow_link, keep_in_link
 from ui.numbers import count, size
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
@@ -33,7 +33,7 @@ def choose_store() -> Sequence[str] | None:
         st.info(_("There is no strategy with a cache to browse. The operator can add one."), icon=":material/info:")
         return None
     ours = [name for name in names if lab.strategies.is_ours(name)]
-    choose_from_link("entries_strategy", names, (ours or names)[0])
+    follow_link("entries_strategy", names, (ours or names)[0])
     st.segmented_control(
         _("Cache strategy"),
         names,
@@ -58,7 +58,7 @@ def choose_store() -> Sequence[str] | None:
         )
         st.button(_("Try again"), key="entries_retry", icon=":material/refresh:", on_click=entries_state.refresh)
         return None
-    choose_from_link("entries_namespace", namespaces, namespaces[0])
+    follow_link("entries_namespace", namespaces, namespaces[0])
     return namespaces
 
 
@@ -96,25 +96,25 @@ def narrowing_row(tallies: Tallies) -> None:
             return label  # what the chosen one leaves, the list says
         return f"{label} · {count(facets.count(tallies, narrowing))}"
 
-    columns = st.columns([1.35, 1, 1.4, 1.3, 1.1, 1.25], gap="small", vertical_alignment="bottom")
+    row = st.container(horizontal=True, gap="small", vertical_alignment="bottom")  # goes on below where it is narrow
     _select(
-        columns[0], _("Model"), "entries_model", [EVERY_MODEL, *models],
+        row, 206, _("Model"), "entries_model", [EVERY_MODEL, *models],
         lambda name: counted(name or _("Every model"), replace(chosen, model=name or None)),
     )  # fmt: skip
     _select(
-        columns[1], _("State"), "entries_state", STATES,
+        row, 196, _("State"), "entries_state", STATES,
         lambda name: counted(_state_title(name), replace(chosen, state=name)),
     )  # fmt: skip
     _select(
-        columns[2], _("Age"), "entries_age", AGE_CHOICES,
+        row, 206, _("Age"), "entries_age", AGE_CHOICES,
         lambda name: counted(_age_title(name), replace(chosen, age=name)),
     )  # fmt: skip
     _select(
-        columns[3], _("Size"), "entries_size", SIZES,
+        row, 206, _("Size"), "entries_size", SIZES,
         lambda name: counted(size_title(name), replace(chosen, size=None if name == "any" else int(name))),
     )  # fmt: skip
-    _select(columns[4], _("Order"), "entries_order", ORDERS, order_title)
-    _select(columns[5], _("Direction"), "entries_direction", DIRECTIONS, _direction_title)
+    _select(row, 206, _("Order"), "entries_order", ORDERS, order_title)
+    _select(row, 196, _("Direction"), "entries_direction", DIRECTIONS, _direction_title)
     for key, default in (
         ("entries_model", EVERY_MODEL), ("entries_state", "any"), ("entries_age", "any"), ("entries_size", "any"),
         ("entries_order", "created_at"), ("entries_direction", "down"),
@@ -123,13 +123,14 @@ def narrowing_row(tallies: Tallies) -> None:
 
 
 def _select(
-    column: st.delta_generator.DeltaGenerator,
+    row: st.delta_generator.DeltaGenerator,
+    width: int,
     label: str,
     key: str,
     options: Sequence[str],
     title: Callable[[str], str],
 ) -> None:
-    choices.select(column, label, options, key=key, title=title, persist_state="session")
+    choices.select(row, label, options, key=key, title=title, persist_state="session", width=width)
 
 
 def order_title(order: str) -> str:

@@ -23,6 +23,7 @@ from ui.waiting import begin, wait_for
 POLL_S = 0.5
 KEPT_S = 10.0
 CHART_HEIGHT = 190
+DAY_S = 86_400.0
 SHORTEST_S = 60.0
 """Between the oldest and the newest entry, for a line that says anything."""
 
@@ -91,7 +92,7 @@ def _show(seen: Glance) -> None:
         if not seen.useful:
             st.caption(_("No entry was used yet. Ask a question a second time, and its entry is among these."))
             return
-        st.dataframe(_table(seen), hide_index=True, key="entries_useful", height="content")
+        st.dataframe(_table(seen), hide_index=True, key="entries_useful", height="content", placeholder=DASH)
         st.caption(_note(seen))
 
 
@@ -110,13 +111,18 @@ def _show_growth(seen: Glance) -> None:
         alt.Chart(points.dropna())
         .mark_area(line=True, opacity=0.25, interpolate="step-after")
         .encode(
-            x=alt.X("at:T", title=None),
-            y=alt.Y("entries:Q", title=_("Entries stored by then"), axis=alt.Axis(tickMinStep=1)),
+            x=alt.X("at:T", title=None, axis=alt.Axis(format=_time_format(seen), tickCount=3)),
+            y=alt.Y("entries:Q", title=_("Entries"), axis=alt.Axis(tickMinStep=1)),
         )
         .properties(height=CHART_HEIGHT)
     )
     charts.draw(chart, key="entries_growth", alt=_("How many of the entries that are there now were there when"))
     st.caption(_("Of the entries that are there now: how many had been stored by when."))
+
+
+def _time_format(seen: Glance) -> str:
+    """As all times of the app, in every language; the day, or the time where it is all about one or two days."""
+    return "%Y-%m-%d" if seen.growth[-1][0] - seen.growth[0][0] > 2 * DAY_S else "%H:%M"
 
 
 def _table(seen: Glance) -> Styler:

@@ -39,6 +39,9 @@ class Begun:
     asked: ListRequest
     listing: ListJob | None
     counting: TallyJob | None
+    index: IndexJob | None
+    """Where it was not up to date when this began: entries may be missing, or be counted that are gone."""
+    lacked_entries: bool = False
 
 
 def begin_index() -> IndexJob | None:
@@ -57,11 +60,13 @@ def begin_index() -> IndexJob | None:
     return job
 
 
-def begin_list() -> Begun:
+def begin_list(index: IndexJob | None) -> Begun:
     """Begin to list a page, and to count what can be chosen among, at the same time."""
     state = entries_state.state()
+    unfinished = index if index is not None and not index.finished else None
+    lacks = unfinished is not None and is_behind(unfinished)
     search, hour = entries_state.search(), facets.begin_of_hour(time.time())
-    store = (entries_state.strategy(), entries_state.namespace(), state.version)
+    store = (entries_state.strategy(), entries_state.namespace(), state.version, unfinished is None, lacks)
     asked = entries_state.request()
     try:
         counting = begin(
@@ -72,8 +77,8 @@ def begin_list() -> Begun:
         )
         listing = begin("list", (*store, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
     except TooManyJobsError:
-        return Begun(asked, None, None)
-    return Begun(asked, listing, counting)
+        return Begun(asked, None, None, unfinished, lacks)
+    return Begun(asked, listing, counting, unfinished, lacks)
 
 
 def counts(begun: Begun) -> Sequence[Tally] | None:
@@ -83,10 +88,12 @@ def counts(begun: Begun) -> Sequence[Tally] | None:
     return begun.counting.result
 
 
-def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> EntryPage | None:
+def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
-    if index is not None and is_behind(index):
-        _watch_index(index)
+    if begun.index is not None and begun.lacked_entries:
+        _watch_index(begun.index)
+    elif begun.index is not None:
+        _watch_rest(begun.index)
     if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return None
@@ -98,8 +105,9 @@ def show_list(begun: Begun, index: IndexJob | None, *, is_counted: bool) -> Entr
         elif job.error is not None:
             _show_failure(job.error)
         elif job.result is not None:
-            _show_page(job.result, begun.asked)
             page = job.result
+            if page.entries or not begun.lacked_entries:  # else nobody knows yet that there is nothing
+                _show_page(page, begun.asked)
     if begun.counting is not None and not is_counted and begun.counting.error is None:
         _watch_counts(begun.counting)
     return page
@@ -132,6 +140,13 @@ def _watch_index(index: IndexJob) -> None:
                 "counted below is among those."
             ).format(done=count(newest.looked_at), all=count(newest.of or 0)),
         )
+
+
+@st.fragment(run_every=POLL_S)
+def _watch_rest(index: IndexJob) -> None:
+    """What was removed elsewhere is taken out of the index last: list and count anew when that is done."""
+    if index.finished:
+        st.rerun()
 
 
 @st.fragment(run_every=POLL_S)
@@ -175,21 +190,21 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         _show_nothing()
         return
     state = entries_state.state()
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    # On the left: what Streamlit shows above a table's right end while the mouse is over it would cover buttons there.
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            _("First page"), key="entries_first", icon=":material/first_page:",
+            on_click=entries_state.first_page, disabled=asked.after is None,
+        )  # fmt: skip
+        st.button(
+            _("Previous"), key="entries_previous", icon=":material/chevron_left:",
+            on_click=entries_state.previous_page, disabled=not entries_state.pages_before(),
+        )  # fmt: skip
+        st.button(
+            _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",
+            on_click=entries_state.next_page, args=(page.next or "",), disabled=page.next is None,
+        )  # fmt: skip
         st.markdown(f"**{_found(page)}**", width="content")
-        with st.container(horizontal=True, horizontal_alignment="right", width="content"):
-            st.button(
-                _("First page"), key="entries_first", icon=":material/first_page:",
-                on_click=entries_state.first_page, disabled=asked.after is None,
-            )  # fmt: skip
-            st.button(
-                _("Previous"), key="entries_previous", icon=":material/chevron_left:",
-                on_click=entries_state.previous_page, disabled=not state.before,
-            )  # fmt: skip
-            st.button(
-                _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",
-                on_click=entries_state.next_page, args=(page.next or "",), disabled=page.next is None,
-            )  # fmt: skip
     table_key = f"entries_table_{state.tables}"
     st.dataframe(
         table(page.entries, time.time(), st.context.timezone),
@@ -307,15 +322,15 @@ def time_left(entry: EntrySummary, now: float) -> str:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "prompt": column.TextColumn(_("Prompt"), width=140),
-        "answer": column.TextColumn(_("Answer"), width=120),
-        "model": column.TextColumn(_("Model"), width=95),
+        "prompt": column.TextColumn(_("Prompt"), width=134),
+        "answer": column.TextColumn(_("Answer"), width=112),
+        "model": column.TextColumn(_("Model"), width=92),
         "created_at": column.TextColumn(order_title("created_at"), width=118),
         "last_used_at": column.TextColumn(order_title("last_used_at"), width=85),
-        "hits": column.NumberColumn(order_title("hits"), width=48),
-        "size": column.NumberColumn(order_title("size_bytes"), width=62),
-        "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=92),
-        "time_left": column.TextColumn(order_title("expires_at"), width=68),
+        "hits": column.NumberColumn(order_title("hits"), width=58),
+        "size": column.NumberColumn(order_title("size_bytes"), width=70),
+        "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=82),
+        "time_left": column.TextColumn(order_title("expires_at"), width=88),
     }
 
 

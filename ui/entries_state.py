@@ -19,7 +19,7 @@ from lab.removal import RemovalJob
 from lab.strategies import StrategyUnavailableError
 from ui import choices
 from ui.language import _
-from ui.links import choose_from_link
+from ui.links import follow_link, went_elsewhere
 from ui.session import laboratory, scope
 
 STATE_KEY = "browsing"
@@ -30,6 +30,8 @@ ORDERS: tuple[EntryOrder, ...] = get_args(EntryOrder)
 STATES: tuple[EntryState, ...] = get_args(EntryState)
 SIZES = ("any", *map(str, SIZE_CLASSES))
 DIRECTIONS = ("down", "up")
+CHOICES = ("entries_model", "entries_state", "entries_age", "entries_size", "entries_order", "entries_direction")
+"""What narrows and orders a list, besides the words looked for."""
 PAGE_ROWS = 50
 LONGEST_TEXT = 500
 """Characters that can be looked for."""
@@ -112,16 +114,16 @@ def cache() -> CacheBackend:
 def choose_from_the_link() -> None:
     """Before the widgets are made: what the link says, or nothing chosen."""
     for key in ("entries_search", "entries_model"):
-        if key not in st.session_state:
+        if key not in st.session_state or went_elsewhere(key):
             st.session_state[key] = st.query_params.get(key, "")[:LONGEST_TEXT]
-    for key in ("entries_model", "entries_state", "entries_age", "entries_size", "entries_order", "entries_direction"):
+    for key in CHOICES:
         if key in st.session_state and choices.chosen(key) != st.session_state[key]:
             st.session_state[key] = choices.chosen(key)
-    choose_from_link("entries_state", STATES, "any")
-    choose_from_link("entries_age", AGE_CHOICES, "any")
-    choose_from_link("entries_size", SIZES, "any")
-    choose_from_link("entries_order", ORDERS, "created_at")
-    choose_from_link("entries_direction", DIRECTIONS, "down")
+    follow_link("entries_state", STATES, "any")
+    follow_link("entries_age", AGE_CHOICES, "any")
+    follow_link("entries_size", SIZES, "any")
+    follow_link("entries_order", ORDERS, "created_at")
+    follow_link("entries_direction", DIRECTIONS, "down")
 
 
 def search() -> str:
@@ -145,7 +147,7 @@ def request() -> ListRequest:
     """The page that is asked for: the first one of another list than the last time."""
     chosen = st.session_state
     place = (strategy(), namespace(), search(), narrowing(), chosen["entries_order"], chosen["entries_direction"])
-    if state().listed not in (None, place):
+    if state().listed not in (None, place) and not any(map(went_elsewhere, ("entries_search", *CHOICES))):
         first_page()
     state().listed = place
     _forget_pages_after_this()
@@ -183,9 +185,17 @@ def next_page(after: str) -> None:
     leave_table()
 
 
+def pages_before() -> list[str | None]:
+    """Where the pages before this one begin; fewer after the browser went back by itself."""
+    before, at = state().before, st.query_params.get(AFTER)
+    if at in before:
+        del before[before.index(at) :]
+    return before
+
+
 def previous_page() -> None:
     """Go back to where this page was gone to from."""
-    before = state().before
+    before = pages_before()
     at = before.pop() if before else None
     if at is None:
         st.query_params.pop(AFTER, None)

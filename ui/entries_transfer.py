@@ -29,7 +29,7 @@ TICKET_KEY = "entries_ticket"
 
 def show_transfer(asked: ListRequest, total: int | None) -> None:
     """Export what matches, import a file."""
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([1, 1.4], gap="large")
     with left, st.container(key="entries_export"):
         st.markdown("##### " + _("Export"))
         st.markdown(

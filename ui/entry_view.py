@@ -20,7 +20,7 @@ from ui import entries_state
 from ui.entries_list import time_left
 from ui.entry_changes import show_changes
 from ui.language import _, ngettext
-from ui.links import choose_from_link, keep_in_link
+from ui.links import follow_link, keep_in_link
 from ui.miss_view import show_why_miss
 from ui.numbers import DASH, ago, count, duration, moment, size
 from ui.safe_text import safe_markdown, shown_in_line
@@ -69,7 +69,7 @@ def _show(entry: CacheEntry) -> None:
     with left:
         st.caption(_("Prompt"))
         _show_text(readable_prompt(entry.raw_prompt), "entry_prompt", 120)
-        choose_from_link("entry_part", PARTS, PARTS[0])
+        follow_link("entry_part", PARTS, PARTS[0])
         st.segmented_control(
             _("What to read"),
             PARTS,
@@ -94,7 +94,7 @@ def _show_part(entry: CacheEntry, part: str) -> None:
     if part == "answer":
         if not entry.text:
             st.caption(_("This answer has no text; see its stored form."))
-        with st.container(height=TEXT_HEIGHT, border=True):
+        with st.container(height=_fitting(entry.text, TEXT_HEIGHT), border=True):
             st.markdown(safe_markdown(_beginning(entry.text)))
         _say_what_is_shown(entry.text)
     elif part == "text":
@@ -129,7 +129,7 @@ def _say_what_is_shown(text: str, key: str = "entry_answer") -> None:
             )
         )
         st.download_button(
-            _("Download all of it"), lambda: text.encode("utf-8", "replace"), "text.txt", "text/plain",
+            _("Download all of it"), lambda: text.encode("utf-8", "replace"), file_name="text.txt", mime="text/plain",
             key=f"{key}_whole", on_click="ignore", icon=":material/download:",
         )  # fmt: skip
 
@@ -186,7 +186,7 @@ def _show_key(entry: CacheEntry) -> None:
 
 def _show_facts(entry: CacheEntry, now: float) -> None:
     timezone = st.context.timezone
-    first, second = st.columns(2)
+    first, second = st.columns([1, 1.7])
     first.metric(_("Hits"), count(entry.hits))
     second.metric(_("Time left"), time_left(entry, now))
     saved_s = entry.hits * entry.model_time_s if entry.hits and entry.model_time_s is not None else None
@@ -202,7 +202,13 @@ def _show_facts(entry: CacheEntry, now: float) -> None:
             duration(saved_s),
         ),
     ]
-    st.markdown("\n".join(f"- {title}: **{shown_in_line(visible(value))}**" for title, value in lines))
+    st.markdown("\n".join(f"- {title}: **{_unbroken(shown_in_line(visible(value)))}**" for title, value in lines))
+
+
+def _unbroken(value: str) -> str:
+    """A value that goes on in the next line only before its remark in brackets."""
+    value, bracket, remark = value.partition("\\(")
+    return value + bracket + remark.replace(" ", "\u00a0")
 
 
 def _part_title(part: str) -> str:

@@ -9,12 +9,33 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+_PAGE, _LEFT = "page_of_link", "left_in_link"
+
 
 def choose_from_link(key: str, allowed: Sequence[str], default: str) -> None:
     """Before a widget is made: give it what the link says if that is allowed, else the default."""
     if st.session_state.get(key) not in allowed:
         asked = st.query_params.get(key)
         st.session_state[key] = asked if asked in allowed else default
+
+
+def begin_page(page: str) -> None:
+    """Before a page runs: another one has another link, which says nothing of what was chosen on this one before."""
+    if st.session_state.get(_PAGE) != page:
+        st.session_state[_PAGE], st.session_state[_LEFT] = page, {}
+
+
+def went_elsewhere(key: str) -> bool:
+    """Whether the link says something else than what was left in it: somebody went back or forward in the browser."""
+    left = st.session_state.get(_LEFT, {})
+    return key in left and left[key] != st.query_params.get(key)
+
+
+def follow_link(key: str, allowed: Sequence[str], default: str) -> None:
+    """`choose_from_link` that also goes back and forward with the browser."""
+    if went_elsewhere(key):
+        st.session_state.pop(key, None)
+    choose_from_link(key, allowed, default)
 
 
 def keep_in_link(key: str, default: str) -> None:
@@ -25,3 +46,4 @@ def keep_in_link(key: str, default: str) -> None:
             del st.query_params[key]
     elif st.query_params.get(key) != chosen:
         st.query_params[key] = chosen
+    st.session_state.setdefault(_LEFT, {})[key] = st.query_params.get(key)

@@ -81,19 +81,18 @@ def _changeable(entry: CacheEntry) -> dict[str, str]:
 
 def _fields(entry: CacheEntry, values: dict[str, str]) -> tuple[str, dict[str, str]]:
     """The fields; the prompt and the parameters that they ask with."""
-    for_prompt, for_parameters = st.columns([3, 2], gap="medium")
-    with for_prompt:
-        prompt = _prompt_field(entry)
+    prompt = _prompt_field(entry)
+    for_parameters, for_reset = st.columns([4, 1.6], gap="small", vertical_alignment="bottom")
     with for_parameters:
         changes = _parameter_fields(values)
-        st.button(
-            _("As stored"),
-            key="why_reset",
-            icon=":material/undo:",
-            on_click=_as_stored,
-            args=(entry,),
-            disabled=not changes and prompt == stored_prompt(entry),
-        )
+    for_reset.button(
+        _("As stored"),
+        key="why_reset",
+        icon=":material/undo:",
+        on_click=_as_stored,
+        args=(entry,),
+        disabled=not changes and prompt == stored_prompt(entry),
+    )
     return prompt, changes
 
 

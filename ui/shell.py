@@ -7,7 +7,7 @@ import streamlit as st
 from lab.settings import SettingsError
 from ui import session
 from ui.language import LANGUAGE_KEY, LANGUAGES, _, begin_run, browser_language, language
-from ui.links import choose_from_link, keep_in_link
+from ui.links import begin_page, choose_from_link, keep_in_link
 from ui.safe_text import shown_in_line
 
 SIDEBAR_WIDTH = 250  # pixels: as narrow as the language switch allows, since the page needs the room on a projector
@@ -52,4 +52,5 @@ except SettingsError as error:
     st.caption(_("Correct the file and reload this page. Nothing that is stored was touched."))
     st.stop()
 
+begin_page(page.url_path)
 page.run()

@@ -1,13 +1,14 @@
 """Photographs of every page: `python -m tests.e2e.screenshots` writes docs/screenshots, and fails on text that is cut.
 
 Each page in both themes, both languages and two widths, whole. Text that does not fit its box is listed, exit code 1.
+Words after the command name pages: `python -m tests.e2e.screenshots entries` takes those whose name has one of them.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import product
@@ -19,6 +20,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.e2e.app_page import ask, by_key, expect_no_exception, open_page, wait_for_answer, wait_until_drawn
 from tests.e2e.conftest import NO_CHROMIUM, ROOT, AppServer, find_chromium, launched_chromium, recorded_context
+from tests.e2e.stored_examples import json_files, sqlite, store, store_hostile, store_some
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,34 @@ class Subject:
     """Ask the prompts of its language first."""
     compares: bool = False
     """Compare all strategies first."""
+    opens: tuple[str, ...] = ()
+    """Keys of what is folded away and is to be opened, one after the other."""
 
 
+ENTRY = "/entries?entries_strategy=json&entries_namespace=shared:{language}&entry={entry}"
+"""The only entry of its language."""
 # In this order: "empty" is what a newcomer sees, so it comes before anything was asked.
 SUBJECTS = (
     Subject("playground-empty", "/"),
+    Subject("entries-empty", "/entries"),  # of the playground's strategy
     Subject("playground", "/", asks=True),
     Subject("compare-empty", "/compare"),
     Subject("compare", "/compare", compares=True),
+    Subject("entries-one", "/entries?entries_strategy=json&entries_namespace=shared:{language}"),
+    Subject("entries-one-answer", ENTRY),
+    Subject("entries-one-stored", f"{ENTRY}&entry_part=stored"),
+    Subject("entries-one-key", f"{ENTRY}&entry_part=key"),
+    Subject("entries-one-miss", f"{ENTRY}&entry_part=miss"),
+    Subject(
+        "entries",
+        "/entries?entries_strategy=sqlite&entries_namespace=shared:{language}",
+        opens=("entries_glance_open", "entries_transfer_open", "entries_removal_open"),
+    ),
+    Subject("entries-hostile", "/entries?entries_strategy=sqlite&entries_namespace=shared:hostile"),
+    Subject(
+        "entries-hostile-answer", "/entries?entries_strategy=sqlite&entries_namespace=shared:hostile&entry={hostile}"
+    ),
+    Subject("entries-langchain", "/entries?entries_strategy=langchain-sqlite"),
     *(
         Subject(f"guide-{section}", f"/guide?guide_section={section}")
         for section in ("strategies", "workings", "numbers", "code", "data", "health")
@@ -51,6 +73,17 @@ PROMPTS = {
     "pt-BR": ("Quem foi Carl Sagan?", "Quem foi Neil Armstrong?", "Quem foi Carl Sagan?"),
 }
 """By browser language. The last one was asked before, so that the page shows a hit."""
+ANSWERS = {
+    "en": (
+        "**Carl Sagan** (1934–1996) was an American astronomer and writer.\n\n- He presented *Cosmos*.\n"
+        "- He wrote “Contact”.\n\n```python\nprint('billions')\n```\n"
+    ),
+    "pt": (
+        "**Carl Sagan** (1934–1996) foi um astrônomo e escritor americano.\n\n- Ele apresentou *Cosmos*.\n"
+        "- Ele escreveu “Contato”.\n\n```python\nprint('bilhões')\n```\n"
+    ),
+}
+"""By language: the one answer whose entry is photographed."""
 
 FOLDER = ROOT / "docs" / "screenshots"
 MODEL = "simulated: {first_token_s: 0.3, tokens_per_second: 400}\n"
@@ -190,17 +223,32 @@ def save(page: Page, path: Path) -> None:
     image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def take(browser: Browser, url: str, subject: Subject, theme: str, language: str) -> Iterator[str]:
+def store_examples(data_dir: Path) -> dict[str, dict[str, str]]:
+    """Store what the entries page is to show; return, by language, what stands for names in the paths."""
+    hostile = store_hostile(sqlite(data_dir, "shared:hostile"), with_big=True)["markdown"]
+    names: dict[str, dict[str, str]] = {}
+    for locale, prompts in PROMPTS.items():
+        language = locale[:2]
+        store_some(sqlite(data_dir, f"shared:{language}"), language)
+        entry = store(json_files(data_dir, f"shared:{language}"), prompts[0], ANSWERS[language])
+        names[locale] = {"language": language, "entry": entry, "hostile": hostile}
+    return names
+
+
+def take(browser: Browser, url: str, subject: Subject, theme: str, language: str, path: str) -> Iterator[str]:
     """Photograph `subject` in every width; yield a line for each text that does not fit."""
     context = recorded_context(browser, color_scheme=theme, locale=language, viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    open_page(page, url + subject.path)
+    open_page(page, url + path)
     for prompt in PROMPTS[language] if subject.asks else ():
         ask(page, prompt)
         wait_for_answer(page)
     if subject.compares:
         by_key(page, "compare_run").get_by_role("button").click()
         by_key(page, "compare_table").wait_for(timeout=COMPARED_MS)
+    for key in subject.opens:
+        by_key(page, key).locator("summary").click()
+        wait_until_drawn(page)
     for width in WIDTHS:
         show_whole(page, width)
         expect_no_exception(page)
@@ -211,29 +259,31 @@ def take(browser: Browser, url: str, subject: Subject, theme: str, language: str
     context.close()
 
 
-def main() -> int:
-    """Take every screenshot; return 0, or 1 when some text does not fit."""
+def main(words: Sequence[str] = ()) -> int:
+    """Take every screenshot, or those whose name has one of the words; return 0, or 1 when some text does not fit."""
     path = find_chromium()
     if path is None:
         print(NO_CHROMIUM)
         return 1
     FOLDER.mkdir(parents=True, exist_ok=True)
     cut: list[str] = []
+    subjects = [one for one in SUBJECTS if not words or any(word in one.name for word in words)]
     with tempfile.TemporaryDirectory() as folder, launched_chromium(path) as browser:
         server = AppServer(Path(folder), config=MODEL)
         try:
+            names = store_examples(server.data_dir)
             server.start()
-            for subject, theme, language in product(SUBJECTS, THEMES, PROMPTS):
-                cut += take(browser, server.url, subject, theme, language)
+            for subject, theme, language in product(subjects, THEMES, PROMPTS):
+                cut += take(browser, server.url, subject, theme, language, subject.path.format(**names[language]))
         except Exception:
             print(server.log[-4000:])
             raise
         finally:
             server.stop()
-    taken = len(SUBJECTS) * len(THEMES) * len(PROMPTS) * len(WIDTHS)
+    taken = len(subjects) * len(THEMES) * len(PROMPTS) * len(WIDTHS)
     print("\n".join(cut) or f"{taken} screenshots, and all text fits")
     return 1 if cut else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

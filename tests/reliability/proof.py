@@ -13,6 +13,8 @@ Contents = dict[str, dict[str, list[str]]]
 
 _LEFTOVERS = ("*.tmp", "*-journal", "*-wal", "*-shm")
 """Temporary files, and what SQLite keeps beside a file while it is open."""
+_INDEXES = ("cache.db.browse", "browse-index.db")
+"""On a full disk, what SQLite keeps beside one can't be written into it, and stays."""
 
 
 def contents(cache: CacheBackend) -> Contents:
@@ -36,8 +38,9 @@ def contents(cache: CacheBackend) -> Contents:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Files that nobody needs once a store was opened and closed again."""
-    return sorted(path.name for pattern in _LEFTOVERS for path in folder.rglob(pattern))
+    """Files that nobody needs once a store was opened and closed again; an index for browsing may be made anew."""
+    names = (path.name for pattern in _LEFTOVERS for path in folder.rglob(pattern))
+    return sorted(name for name in names if not name.startswith(_INDEXES))
 
 
 def set_aside(folder: Path) -> list[str]:
