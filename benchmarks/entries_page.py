@@ -26,8 +26,8 @@ from cache_backends import CacheBackend, JSONFileCache, SQLiteCache
 from tests.e2e.app_page import by_key, open_page, wait_until_drawn
 from tests.e2e.conftest import NO_CHROMIUM, AppServer, find_chromium, launched_chromium, recorded_context
 
-SQLITE_ENTRIES, JSON_ENTRIES = 20_000, 2_000
-ROUNDS, PAGES, WINDOWS, WINDOW_S = 2, 10, 2, 2.0
+SQLITE_ENTRIES, JSON_ENTRIES = 1_000_000, 100_000
+ROUNDS, PAGES, WINDOWS, WINDOW_S = 7, 300, 6, 4.0
 MODEL = "gpt-4o-mini-2"
 SPAWN = multiprocessing.get_context("spawn")
 

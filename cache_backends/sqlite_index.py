@@ -39,6 +39,8 @@ _KNOWN = "select id, hits + 0, last_used_at + 0.0 from details"
 """As `_SUMS` reads columns that are damaged: as the numbers they begin with."""
 _CREATED = "select iif(typeof(created_at) = 'text', null, created_at) from entries where id = ?"
 
+_NEWEST = "select max(id) from details"
+
 
 class _Known(NamedTuple):
     """What tells whether an entry was changed."""
@@ -72,7 +74,7 @@ def _look(path: Path) -> object:
 
 def _put_new(index: BrowseIndex, store: SQLiteFile, progress: Progress) -> None:
     entries = store.row("select count(*) from entries", ())
-    newest = store.row("select max(id) from details", ()) or 0  # what is stored from now on, the next one finds
+    newest = store.row(_NEWEST, ()) or 0  # what is stored from now on, the next one finds
     while True:
         with index.changing() as changes:
             last, listed = _restarted(changes)
@@ -138,16 +140,16 @@ def _put(changes: Changes, read: _Read) -> None:
 def _compare(index: BrowseIndex, store: SQLiteFile) -> None:
     """Find the ranges of ids in which something has gone, or was used, and mend those."""
     first = 0
-    while True:
+    with index.file.connection() as connection:
+        until = connection.execute("select watermark from about").get
+    while first < until:
         with index.file.connection() as connection:
             last = connection.execute(
                 "select max(id) from (select id from listed where id > ? order by id limit ?)",
                 (first, COMPARED_AT_A_TIME),
             ).get
-            last = last or connection.execute("select watermark from about").get
+            last = last or until
             listed = connection.execute(_SUMS.format("listed"), (first, last)).fetchone()
-        if last <= first:
-            return
         if listed != store.row(_SUMS.format("details"), (first, last)):
             _mend(index, store, first, last)
         first = last
@@ -169,7 +171,11 @@ def _mend(index: BrowseIndex, store: SQLiteFile, first: int, last: int) -> None:
                 if row_id in listed and created[row_id] == connection.execute(_CREATED, (row_id,)).get
             }  # the others hold new answers
         gone = listed.keys() - there.keys()
-        while gone and (following := _following(store, changes.watermark)).ids:  # some only got another id meanwhile
+        newest = store.row(_NEWEST, ()) or 0
+        while gone and changes.watermark < newest:  # some only got another id meanwhile
+            following = _following(store, changes.watermark)
+            if not following.ids:
+                break
             _put(changes, following)
             changes.watermark = following.ids[-1][0]
         changes.drop(gone)

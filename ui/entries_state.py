@@ -30,6 +30,8 @@ ORDERS: tuple[EntryOrder, ...] = get_args(EntryOrder)
 STATES: tuple[EntryState, ...] = get_args(EntryState)
 SIZES = ("any", *map(str, SIZE_CLASSES))
 DIRECTIONS = ("down", "up")
+CHOICES = ("entries_model", "entries_state", "entries_age", "entries_size", "entries_order", "entries_direction")
+"""What narrows and orders a list, besides the words looked for."""
 PAGE_ROWS = 50
 LONGEST_TEXT = 500
 """Characters that can be looked for."""
@@ -118,7 +120,7 @@ def choose_from_the_link() -> None:
     for key in ("entries_search", "entries_model"):
         if key not in st.session_state or went_elsewhere(key):
             st.session_state[key] = st.query_params.get(key, "")[:LONGEST_TEXT]
-    for key in ("entries_model", "entries_state", "entries_age", "entries_size", "entries_order", "entries_direction"):
+    for key in CHOICES:
         if key in st.session_state and choices.chosen(key) != st.session_state[key]:
             st.session_state[key] = choices.chosen(key)
     follow_link("entries_state", STATES, "any")
@@ -149,7 +151,7 @@ def request() -> ListRequest:
     """The page that is asked for: the first one of another list than the last time."""
     chosen = st.session_state
     place = (strategy(), namespace(), search(), narrowing(), chosen["entries_order"], chosen["entries_direction"])
-    if state().listed not in (None, place):
+    if state().listed not in (None, place) and not any(map(went_elsewhere, ("entries_search", *CHOICES))):
         first_page()
     state().listed = place
     _forget_pages_after_this()

@@ -35,9 +35,8 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page waits for nothing."""
+    """A page waits for no list and no counts."""
     monkeypatch.setattr(waiting.wait_for, "__defaults__", (0.0,))
-    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", 0.0)
 
 
 def instead(store: Slow | Troubled) -> None:

@@ -114,7 +114,6 @@ def test_an_entry_tells_of_its_life(visit: Visit) -> None:
     assert visitor.figure("Hits") == "1,234"
     assert visitor.figure("Time left") == "For ever"
     assert "Model: **demo-1**" in visitor.text
-    assert "3 d ago" in visitor.text
     assert "Time saved by its hits: **41.1 min**" in visitor.text
 
 
