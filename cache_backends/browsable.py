@@ -140,5 +140,5 @@ class Browsable(Storage):
         return self._purge(self.clock())
 
     def stats(self) -> StoreStats:
-        """How much this namespace holds."""
+        """How much this namespace holds; damaged entries that nobody has asked for yet may be among it."""
         return self._stats(self.clock())

@@ -120,8 +120,9 @@ from entries join details using (id) join llm_strings on llm_strings.id = detail
 """
 WHOLE = f"select {_WHOLE}"
 STATS = """
-select count(*), total(size_bytes), total(expires_at <= ? and not pinned), min(created_at), max(created_at)
-from entries join details using (id) where namespace = ?
+select count(*), total(size_bytes), total(typeof(expires_at) = 'real' and expires_at <= ? and not pinned),
+       min(iif(typeof(created_at) = 'real', created_at, null)), max(iif(typeof(created_at) = 'real', created_at, null))
+from entries left join details using (id) where namespace = ?
 """
 WHOLE_OF_ALL = f"select {_no_text('entries.namespace')}, {_WHOLE}"
 """The same, with whose it is before it."""
