@@ -61,14 +61,18 @@ def update_index(index: BrowseIndex, store: SQLiteFile, progress: Progress) -> N
 
 
 def _look(path: Path) -> object:
-    """What tells whether the store was changed since; None where it was changed just now, so that it can't be told."""
+    """What tells whether the store was changed since; None where that can't be told, since it was just now, say."""
     seen = []
     for name in (path, f"{path}-wal"):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             status = os.stat(name)
-            if time.time_ns() - status.st_mtime_ns < STILL_NS:
-                return None
-            seen.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        except FileNotFoundError:
+            continue
+        except OSError:  # something else lies in its place; whoever reads it says so
+            return None
+        if time.time_ns() - status.st_mtime_ns < STILL_NS:
+            return None
+        seen.append((status.st_ino, status.st_mtime_ns, status.st_size))
     return seen
 
 
