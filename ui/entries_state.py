@@ -154,7 +154,7 @@ def request() -> ListRequest:
     if state().listed not in (None, place) and not any(map(went_elsewhere, ("entries_search", *CHOICES))):
         first_page()
     state().listed = place
-    _forget_pages_after_this()
+    pages_before()
     return ListRequest(
         strategy=strategy(),
         namespace=namespace(),
@@ -164,15 +164,6 @@ def request() -> ListRequest:
         limit=PAGE_ROWS,
         after=st.query_params.get(AFTER) or None,
     )
-
-
-def _forget_pages_after_this() -> None:
-    """Who came to a page by the browser's own buttons, or back to this one, has fewer behind them than they went."""
-    before, at = state().before, st.query_params.get(AFTER)
-    if at in before:
-        del before[before.index(at) :]
-    elif at is None:
-        before.clear()
 
 
 def first_page() -> None:
@@ -188,10 +179,12 @@ def next_page(after: str) -> None:
 
 
 def pages_before() -> list[str | None]:
-    """Where the pages before this one begin; fewer after the browser went back by itself."""
+    """Where the pages before this one begin; fewer for who came back, by the browser's own buttons say."""
     before, at = state().before, st.query_params.get(AFTER)
     if at in before:
         del before[before.index(at) :]
+    elif at is None:
+        before.clear()
     return before
 
 
