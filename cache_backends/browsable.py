@@ -89,13 +89,14 @@ class Browsable(Storage):
         query = Query(search=search, up_to_date=up_to_date, progress=progress)
         return self._tally(query, sorted(ages), self.clock())
 
-    def bring_up_to_date(self, progress: Progress = no_progress) -> None:
+    def bring_up_to_date(self, progress: Progress = no_progress, *, only_new: bool = False) -> None:
         """Index for browsing what was stored or removed since the last time; nothing where there is no index.
 
-        `progress` is told how many entries were looked at, and of how many; what it raises ends it, and what was
-        indexed so far stays. Raises `CacheError`.
+        With `only_new`, what was removed or used meanwhile may be left for another time, where it takes long to find
+        that out. `progress` is told how many entries were looked at, and of how many; what it raises ends it, and what
+        was indexed so far stays. Raises `CacheError`.
         """
-        self._index(progress)
+        self._index(progress, only_new=only_new)
 
     def models(self) -> list[str]:
         """The models whose answers this namespace holds, in alphabetical order."""

@@ -57,8 +57,9 @@ class Reader:
         self._memo = memo
         self._now = now
         self._changes = connection.execute("select changes from about").get
-        self._number = connection.execute("select id from names where namespace = ?", (namespace_id,)).get
-        self._number = self._number or NOT_LISTED
+        numbers = dict(connection.execute("select namespace, id from names"))
+        self._number: int = numbers.get(namespace_id, NOT_LISTED)
+        self._is_the_only_one = list(numbers) == [namespace_id]
         self._models: dict[int, str | None] = {0: None}
         for number, name in connection.execute("select id, name from models"):
             self._models[number] = name.decode("utf-8", "replace")
@@ -198,14 +199,18 @@ class Reader:
         return way
 
     def _found(self, query: Query) -> int:
-        return self._count("select count(*) from words where words match ?", (self._match(query),))
+        match = self._match(query)
+        statement = "select count(*) from words where words match ?"
+        return self._memo.get((self._changes, match), lambda: self._count(statement, (match,)))
 
     def _entries(self) -> int:
         return self._count("select coalesce(sum(entries), 0) from tallies where namespace = ?", (self._number,))
 
     def _match(self, query: Query) -> str:
         """A search in the language of FTS5: this namespace's word, and every word asked for as a beginning."""
-        wanted = (f'"{word}" *' for word in dict.fromkeys(query.words))
+        wanted = [f'"{word}" *' for word in dict.fromkeys(query.words)]
+        if self._is_the_only_one:  # all entries have its word, which would take a third of the time to find
+            return " AND ".join(wanted)
         return " AND ".join([f'"{scope(self._number)}"', *wanted])
 
     def _model_number(self, model: str) -> int:

@@ -52,10 +52,10 @@ class IndexedBrowsing(Browsable):
             Query(), lambda index: self._read_index(index, 0.0, lambda reader: reader.models()), by_looking
         )
 
-    def _index(self, progress: Progress) -> None:
+    def _index(self, progress: Progress, *, only_new: bool) -> None:
         index = self._browse_index()
         with index.to_bring_up_to_date():
-            self._update_index(index, progress)
+            self._update_index(index, progress, only_new=only_new)
 
     def _indexed_page(self, index: BrowseIndex, query: Query, now: float) -> EntryPage:
         while True:
@@ -81,7 +81,7 @@ class IndexedBrowsing(Browsable):
         try:
             index = self._browse_index()
             if query.up_to_date:
-                self._index(query.progress)
+                self._index(query.progress, only_new=False)
             return operation(index)
         except CacheError as error:
             logger.warning("the index for browsing can't be used, every entry is looked at instead: %s", error)
@@ -92,8 +92,11 @@ class IndexedBrowsing(Browsable):
         """The index of the store, made when first asked for. Raises `CacheError`."""
 
     @abstractmethod
-    def _update_index(self, index: BrowseIndex, progress: Progress) -> None:
-        """Bring the index up to date, for the only thread that does so. Raises `CacheError`."""
+    def _update_index(self, index: BrowseIndex, progress: Progress, *, only_new: bool) -> None:
+        """Bring the index up to date, for the only thread that does so. Raises `CacheError`.
+
+        With `only_new` it may leave out what takes as long as there are entries.
+        """
 
     @abstractmethod
     def _summaries(self, digests: Sequence[bytes]) -> Sequence[EntrySummary]:

@@ -190,9 +190,9 @@ class SQLiteCache(IndexedBrowsing, CacheBackend):
     def _browse_index(self) -> BrowseIndex:
         return self._store.index.get()
 
-    def _update_index(self, index: BrowseIndex, progress: Progress) -> None:
+    def _update_index(self, index: BrowseIndex, progress: Progress, *, only_new: bool) -> None:
         self._flush_uses()
-        update_index(index, self._store.file, progress)
+        update_index(index, self._store.file, progress, only_new=only_new)
 
     def _summaries(self, digests: Sequence[bytes]) -> Sequence[EntrySummary]:
         shown = []

@@ -49,13 +49,18 @@ class _Known(NamedTuple):
     last_used_at: float
 
 
-def update_index(index: BrowseIndex, store: SQLiteFile, progress: Progress) -> None:
-    """Put into the index what the store has anew, and take out what it has no more. Raises `CacheError`."""
+def update_index(index: BrowseIndex, store: SQLiteFile, progress: Progress, *, only_new: bool) -> None:
+    """Put into the index what the store has anew and, unless `only_new`, take out what it has no more.
+
+    Raises `CacheError`.
+    """
     now = _look(store.path)
     if now is not None and (now, index.changes) == index.seen:
         return
     index.seen = None
     _put_new(index, store, progress)
+    if only_new:
+        return
     _compare(index, store)
     index.seen = (now, index.changes)
 

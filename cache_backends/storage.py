@@ -129,7 +129,7 @@ class Storage(ABC):
         """What matches, by model, state, age and size. By looking at every entry, unless the store can do better."""
         return tally(self._rows(), query, ages, now)
 
-    def _index(self, progress: Progress) -> None:  # noqa: B027  # most stores have no index for browsing
+    def _index(self, progress: Progress, *, only_new: bool) -> None:  # noqa: B027  # most stores have none
         """Bring the index for browsing up to date. Raises `CacheError`, and what `progress` raises."""
 
     def _models(self) -> Iterable[str]:

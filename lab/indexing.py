@@ -15,7 +15,10 @@ from lab.jobs import Job, Jobs
 Result = TypeVar("Result")
 
 RESTED = 4
-"""So many times as long as it took, an index is left alone: some stores have to be looked through whole."""
+"""So many times as long as it took, an index is left alone."""
+LOOKED_FOR_NEW = 20
+"""So many times as long as it took, after a look at the whole store, only what is new is looked for: in a store that
+others change all the time, whoever turns pages would else have it looked through for each."""
 
 
 class StoppedError(Exception):
@@ -41,6 +44,7 @@ class Indexing:
         self._monotonic = monotonic
         self._newest: dict[str, IndexJob] = {}
         self._rests_until: dict[str, float] = {}
+        self._only_new_until: dict[str, float] = {}
         self._changed: set[str] = set()
         """Strategies in which something was changed while a job ran: it may have looked before."""
         self._lock = threading.Lock()
@@ -48,8 +52,9 @@ class Indexing:
     def begin(self, strategy: str, open_cache: Callable[[], CacheBackend], *, at_once: bool = False) -> IndexJob:
         """The job that brings a strategy's index up to date: the one that does so already, else a new one.
 
-        Soon after the last one has ended that is the last one, unless it should be done `at_once`, since something was
-        changed. Raises `jobs.TooManyJobsError`.
+        For a while after a look at the whole store a new one only finds what was stored since. Soon after the last one
+        has ended that is the last one, unless it should be done `at_once`, since something was changed.
+        Raises `jobs.TooManyJobsError`.
         """
         with self._lock:
             if at_once:
@@ -60,18 +65,23 @@ class Indexing:
                 if rests or not job.finished:
                     return job
                 self._jobs.forget(job.id)
-            job = self._newest[strategy] = self._jobs.start(lambda job: self._update(strategy, open_cache, job))
+            only_new = strategy not in self._changed and self._monotonic() < self._only_new_until.get(strategy, 0.0)
+            job = self._newest[strategy] = self._jobs.start(
+                lambda job: self._update(strategy, open_cache, job, only_new=only_new)
+            )
             self._changed.discard(strategy)
             return job
 
-    def _update(self, strategy: str, open_cache: Callable[[], CacheBackend], job: IndexJob) -> None:
+    def _update(self, strategy: str, open_cache: Callable[[], CacheBackend], job: IndexJob, *, only_new: bool) -> None:
         began = self._monotonic()
         try:
             with contextlib.suppress(StoppedError):
-                open_cache().bring_up_to_date(telling(job))
+                open_cache().bring_up_to_date(telling(job), only_new=only_new)
         finally:
             ended = self._monotonic()
             self._rests_until[strategy] = ended + RESTED * (ended - began)
+            if not only_new:
+                self._only_new_until[strategy] = ended + LOOKED_FOR_NEW * (ended - began)
 
 
 def telling(job: Job[Progress, Result]) -> Callable[[int, int | None], None]:

@@ -29,6 +29,10 @@ from ui.waiting import begin, wait_for
 POLL_S = 0.5
 INDEX_PATIENCE_S = 0.15
 ROW_HEIGHT, ROWS_SEEN = 35, 15
+COUNTS_PATIENCE_S = 0.02
+"""So long the page waits for counts once there is a list: what each choice would leave stands in no choice that is
+closed."""
+COUNTED_IN_SILENCE_S = 1.0
 COUNTS_KEPT_S = 10.0
 """So long what took a while to count is shown as it was, while one goes from page to page."""
 
@@ -87,8 +91,10 @@ def begin_list(index: IndexJob | None) -> Begun:
 
 
 def counts(begun: Begun) -> Sequence[Tally] | None:
-    """How many of the entries found there are of each kind; None while that is being counted."""
-    if begun.counting is None or not wait_for("tally"):
+    """How many of the entries found there are of each kind; None while that is being counted. Waits for the list."""
+    if begun.listing is not None:
+        wait_for("list")
+    if begun.counting is None or not wait_for("tally", COUNTS_PATIENCE_S):
         return None
     return begun.counting.result
 
@@ -158,7 +164,8 @@ def _watch_rest(index: IndexJob) -> None:
 def _watch_counts(counting: TallyJob) -> None:
     if counting.finished:
         st.rerun()
-    st.caption(_("What each choice above would leave is still being counted."))
+    if time.monotonic() - counting.began_at >= COUNTED_IN_SILENCE_S:
+        st.caption(_("What each choice above would leave is still being counted."))
 
 
 @st.fragment(run_every=POLL_S)

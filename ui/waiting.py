@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,32 +27,41 @@ STATE_KEY = "waited_for"
 class _Waited:
     key: object
     job: Job[Any, Any]
+    keep_s: float | None
     was_slow: bool = False
-    """Whether a run of the script has ended without it; its result is then kept, since it took a while."""
-    kept_until: float = 0.0
+    """Whether a run of the script has ended without it."""
+    kept_until: float = math.inf
+    """By `time.monotonic`; known once a run of the script has seen its end."""
 
 
-def begin(slot: str, key: object, start: Callable[[], Job[P, T]], keep_s: float = 0.0) -> Job[P, T]:
-    """The job for `key`: a new one, unless the last one for the same key was slow, or has not ended for `keep_s`.
+def begin(slot: str, key: object, start: Callable[[], Job[P, T]], keep_s: float | None = None) -> Job[P, T]:
+    """The job for `key`: a new one, unless the last one for the same key is running, or what it found is kept.
 
-    One job to a slot: another key stops the one before. Raises what `start` raises.
+    That is so for `keep_s` if it took a while; where that is not said, for good if a run of the script has ended
+    without it. One job to a slot: another key stops the one before. Raises what `start` raises.
     """
     slots = cast(dict[str, _Waited], st.session_state.setdefault(STATE_KEY, {}))
     waited = slots.get(slot)
-    if waited is None or waited.key != key or not (waited.was_slow or time.monotonic() < waited.kept_until):
+    if waited is None or waited.key != key or time.monotonic() >= waited.kept_until:
         before, job = waited, start()
         if before is not None:
             before.job.stop()
             laboratory().jobs.forget(before.job.id)
-        waited = slots[slot] = _Waited(key, job, kept_until=time.monotonic() + keep_s)
+        waited = slots[slot] = _Waited(key, job, keep_s)
     return waited.job
 
 
 def wait_for(slot: str, patience_s: float = PATIENCE_S) -> bool:
     """Wait a little for the job of a slot; whether it has ended."""
     waited = cast(dict[str, _Waited], st.session_state[STATE_KEY])[slot]
-    if not waited.was_slow:
-        waited.was_slow = not waited.job.wait(patience_s)
-        if time.monotonic() - waited.job.began_at < COSTLY_S:
-            waited.kept_until = 0.0
+    if not waited.was_slow and not waited.job.wait(patience_s):
+        waited.was_slow = True
+    if waited.job.finished and waited.kept_until == math.inf:
+        waited.kept_until = _kept_until(waited, time.monotonic())
     return waited.job.finished
+
+
+def _kept_until(waited: _Waited, now: float) -> float:
+    if waited.keep_s is None:
+        return math.inf if waited.was_slow else now
+    return now + waited.keep_s if waited.was_slow or now - waited.job.began_at >= COSTLY_S else now

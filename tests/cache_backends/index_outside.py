@@ -120,7 +120,7 @@ def made_anew(cache: FileCache) -> dict[str, Counter[Any]]:
     path = index_path(cache).with_name("index-made-anew.db")
     index = BrowseIndex(path)
     try:
-        cache._update_index(index, no_progress)
+        cache._update_index(index, no_progress, only_new=False)
         return contents(path)
     finally:
         index.close()

@@ -131,6 +131,24 @@ def test_a_store_that_nobody_changed_is_not_compared(
     assert len(compared) == 1
 
 
+def test_who_only_wants_what_is_new_has_it_without_a_comparison_and_sees_nothing_that_is_gone(
+    open_sqlite: OpenSQLite, clock: FakeClock, compared: list[object]
+) -> None:
+    cache = open_sqlite()
+    fill(cache, clock)
+    cache.entries()
+    compared.clear()
+    store(cache, "new", "answer")
+    cache.delete(key_of("q3"))
+    cache.bring_up_to_date(only_new=True)
+    page = cache.entries(up_to_date=False)
+    assert {entry.prompt for entry in page.entries} == {"new", *(f"q{number}" for number in range(10))} - {"q3"}
+    assert page.total == 11, "that one is gone was left for another time"
+    assert compared == []
+    assert cache.entries().total == 10
+    agree(cache)
+
+
 def test_two_programs_that_browse_leave_each_other_alone(
     open_sqlite: OpenSQLite, clock: FakeClock, still: None, compared: list[object]
 ) -> None:

@@ -80,9 +80,9 @@ class Troubled(MemoryCache):
     def before(self, step: str) -> None:
         self.on.get(step, lambda: None)()
 
-    def bring_up_to_date(self, progress: Progress = no_progress) -> None:
+    def bring_up_to_date(self, progress: Progress = no_progress, *, only_new: bool = False) -> None:
         self.before("index")
-        super().bring_up_to_date(progress)
+        super().bring_up_to_date(progress, only_new=only_new)
 
     def entries(self, **query: Any) -> EntryPage:
         self.before("entries")
@@ -118,7 +118,7 @@ class Slow(MemoryCache):
         self.waits = threading.Event()
         self.goes_on = threading.Event()
 
-    def bring_up_to_date(self, progress: Progress = no_progress) -> None:
+    def bring_up_to_date(self, progress: Progress = no_progress, *, only_new: bool = False) -> None:
         self._step("index", progress)
 
     def entries(self, *, progress: Progress = no_progress, **query: Any) -> EntryPage:

@@ -11,7 +11,7 @@ from cache_backends import CacheBackend, MemoryCache
 from cache_backends.browse import Progress as Told
 from cache_backends.browse import no_progress
 from lab import jobs as jobs_module
-from lab.indexing import RESTED, Indexing, Progress, StoppedError
+from lab.indexing import LOOKED_FOR_NEW, RESTED, Indexing, Progress, StoppedError
 from lab.jobs import Jobs, TooManyJobsError
 from tests.cache_backends.flights import LONG_S
 from tests.lab.building import Clock
@@ -25,10 +25,15 @@ class Timed(MemoryCache):
         super().__init__()
         self.time = clock
         self.takes_s = 0.0
-        self.updates = 0
+        self.only_new: list[bool] = []
+        """Of each time it was brought up to date."""
 
-    def bring_up_to_date(self, progress: Told = no_progress) -> None:
-        self.updates += 1
+    @property
+    def updates(self) -> int:
+        return len(self.only_new)
+
+    def bring_up_to_date(self, progress: Told = no_progress, *, only_new: bool = False) -> None:
+        self.only_new.append(only_new)
         self.time.advance(self.takes_s)
 
 
@@ -108,6 +113,30 @@ def test_after_a_slow_one_it_rests(indexing: Indexing, clock: Clock) -> None:
     clock.advance(0.1)
     assert done(indexing.begin("a", opens(cache))) is not first
     assert cache.updates == 2
+
+
+def test_for_a_while_after_a_look_at_the_whole_store_only_what_is_new_is_looked_for(
+    indexing: Indexing, clock: Clock
+) -> None:
+    cache = Timed(clock)
+    cache.takes_s = 10.0
+    done(indexing.begin("a", opens(cache)))
+    cache.takes_s = 0.0
+    clock.advance(10.0 * RESTED)
+    done(indexing.begin("a", opens(cache)))
+    done(indexing.begin("a", opens(cache)))
+    assert cache.only_new == [False, True, True]
+    clock.advance(10.0 * (LOOKED_FOR_NEW - RESTED))
+    done(indexing.begin("a", opens(cache)))
+    assert cache.only_new == [False, True, True, False]
+
+
+def test_after_a_change_the_whole_store_is_looked_at(indexing: Indexing, clock: Clock) -> None:
+    cache = Timed(clock)
+    cache.takes_s = 10.0
+    for _ in range(2):
+        done(indexing.begin("a", opens(cache), at_once=True))
+    assert cache.only_new == [False, False]
 
 
 def test_what_was_changed_is_indexed_without_a_rest(indexing: Indexing, clock: Clock) -> None:

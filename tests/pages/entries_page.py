@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
@@ -14,10 +15,20 @@ from cache_backends import CacheBackend, cache_key
 from lab.browsing import cache_of
 from tests.lab.entries import parameters
 from tests.pages.visitor import PATIENCE_S, Visitor
+from ui import entries_list, waiting
 from ui.session import laboratory
 
 NAMESPACE = "shared:simulated"
 DAY_S = 86_400
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a page waits for what is quick; and an index never rests."""
+    monkeypatch.setattr(waiting.wait_for, "__defaults__", (PATIENCE_S,))
+    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(entries_list, "COUNTS_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr("lab.indexing.RESTED", 0)
+    monkeypatch.setattr("lab.indexing.LOOKED_FOR_NEW", 0)
 
 
 def cache(strategy: str = "memory", namespace: str = NAMESPACE) -> CacheBackend:

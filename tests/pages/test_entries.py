@@ -14,7 +14,7 @@ from streamlit.testing.v1.element_tree import Selectbox
 import lab.jobs
 from tests.lab.entries import DOWN, Slow, Troubled, fill
 from tests.pages.conftest import Configure, Visit
-from tests.pages.entries_page import NAMESPACE, cache, click, link, listing, on, opened, put, rows, settled
+from tests.pages.entries_page import NAMESPACE, be_patient, cache, click, link, listing, on, opened, put, rows, settled
 from tests.pages.visitor import PATIENCE_S, Visitor
 from ui import entries_list, entries_state, waiting
 from ui.entries_state import PAGE_ROWS
@@ -22,21 +22,20 @@ from ui.numbers import count
 from ui.session import laboratory
 
 LANGUAGES = ["en-US", "pt-BR"]
+STILL_COUNTING = "What each choice above would leave is still being counted."
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, a page waits for what is quick."""
-    monkeypatch.setattr(waiting.wait_for, "__defaults__", (PATIENCE_S,))
-    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", PATIENCE_S)
+    be_patient(monkeypatch)
     monkeypatch.setattr(entries_list, "COUNTS_KEPT_S", 0.0)
-    monkeypatch.setattr("lab.indexing.RESTED", 0)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page waits for no list and no counts."""
     monkeypatch.setattr(waiting.wait_for, "__defaults__", (0.0,))
+    monkeypatch.setattr(entries_list, "COUNTS_PATIENCE_S", 0.0)
 
 
 def instead(store: Slow | Troubled) -> None:
@@ -532,12 +531,12 @@ def test_counts_that_take_long_keep_no_list_waiting(visit: Visit, slow: Slow, mo
     slow.slow = {"tally"}
     visitor = visit().go("entries").assert_sound()
     assert slow.waits.wait(PATIENCE_S)
-    monkeypatch.setattr(
-        entries_list, "wait_for", lambda slot: waiting.wait_for(slot, 0.0 if slot == "tally" else PATIENCE_S)
-    )
-    settled_list = visitor.look().assert_sound()
-    assert "What each choice above would leave is still being counted." in settled_list.text
+    monkeypatch.setattr(waiting.wait_for, "__defaults__", (PATIENCE_S,))
+    assert len(rows(visitor.look().assert_sound())) == 2
     assert visitor.widget("entries_state").options == ["Any state", "Live", "Expired"]
+    assert STILL_COUNTING not in visitor.text, "it would come and go at once where it is done soon"
+    monkeypatch.setattr(entries_list, "COUNTED_IN_SILENCE_S", 0.0)
+    assert STILL_COUNTING in visitor.look().assert_sound().text
     slow.goes_on.set()
     assert "Live · 2" in settled(visitor).widget("entries_state").options
 

@@ -16,9 +16,8 @@ from lab.foreign import qualified
 from tests.lab.entries import Troubled, fill
 from tests.lab.transfers import LLM, everything, store
 from tests.pages.conftest import Configure, Visit
-from tests.pages.entries_page import NAMESPACE, cache, click, on, opened, put, rows, settled
+from tests.pages.entries_page import NAMESPACE, be_patient, cache, click, on, opened, put, rows, settled
 from tests.pages.visitor import PATIENCE_S, Visitor
-from ui import entries_list, waiting
 from ui.export_route import ROUTES
 from ui.session import laboratory
 
@@ -28,10 +27,7 @@ OTHER = "session-1:simulated"
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, a page waits for what is quick."""
-    monkeypatch.setattr(waiting.wait_for, "__defaults__", (PATIENCE_S,))
-    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", PATIENCE_S)
-    monkeypatch.setattr("lab.indexing.RESTED", 0)
+    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from tests.lab.building import Clock
 from tests.lab.entries import DOWN, fill, parameters
 from tests.lab.transfers import SECRET, SECRETIVE
 from tests.pages.conftest import Visit
-from tests.pages.entries_page import NAMESPACE, cache, click, link, on, put, rows, settled
-from tests.pages.visitor import PATIENCE_S, Visitor
-from ui import entries_list, entries_state, entry_changes, waiting
+from tests.pages.entries_page import NAMESPACE, be_patient, cache, click, link, on, put, rows, settled
+from tests.pages.visitor import Visitor
+from ui import entries_state, entry_changes
 from ui.entries_state import UNDO_S
 from ui.entry_view import LONGEST_SHOWN, PARTS
 from ui.session import laboratory
@@ -30,9 +30,7 @@ HOSTILE = (
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, a page waits for what is quick."""
-    monkeypatch.setattr(waiting.wait_for, "__defaults__", (PATIENCE_S,))
-    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", PATIENCE_S)
+    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ class Session:
         return job
 
     def run(
-        self, start: Callable[[], AnyJob], key: object = "a", *, keep_s: float = 0.0, takes_s: float = 0.0
+        self, start: Callable[[], AnyJob], key: object = "a", *, keep_s: float | None = None, takes_s: float = 0.0
     ) -> tuple[AnyJob, bool]:
         """One run of the script that waits for a job; the job, and whether it had ended."""
         job = begin("slot", key, start, keep_s=keep_s)
@@ -117,10 +117,28 @@ def test_a_slow_job_that_failed_is_not_tried_again_by_itself(session: Session) -
 
 def test_what_took_a_while_is_kept_for_as_long_as_it_may_be_old(session: Session) -> None:
     first, _ = session.run(session.quick, keep_s=10.0, takes_s=1.0)
-    session.clock.advance(8.9)
+    session.clock.advance(9.9)
     assert session.run(session.quick, keep_s=10.0)[0] is first
     session.clock.advance(0.2)
     assert session.run(session.quick, keep_s=10.0)[0] is not first
+
+
+def test_what_was_not_waited_for_is_kept_as_long_once_it_was_seen_to_have_ended(session: Session) -> None:
+    first, ended = session.run(session.slow, keep_s=10.0)
+    assert not ended
+    session.end()
+    session.clock.advance(100.0)
+    assert session.run(session.slow, keep_s=10.0) == (first, True)
+    session.clock.advance(9.9)
+    assert session.run(session.slow, keep_s=10.0) == (first, True)
+    session.clock.advance(0.2)
+    assert session.run(session.slow, keep_s=10.0)[0] is not first
+
+
+def test_what_runs_still_is_not_begun_again_though_nobody_waited_for_it(session: Session) -> None:
+    first = begin("slot", "a", session.slow)
+    assert begin("slot", "a", session.slow) is first
+    assert not first.stopping
 
 
 def test_what_took_no_time_is_not_kept(session: Session) -> None:
