@@ -23,6 +23,8 @@ WALKED_FOR_ONE_GATHERED = 1.5
 TESTED_FOR_ONE_GATHERED = 4
 """Matches of a search that become a set to test with in the time that it takes to gather and sort one."""
 
+LEAST_IN_WORDS, GREATEST_IN_WORDS = "0", "\U0010ffff"
+"""No letter or digit comes before the one or after the other."""
 LONGEST_WORD_BYTES = 32_768
 """FTS5 cuts what is longer (its FTS5_MAX_TOKEN_SIZE)."""
 GREATEST_DIVIDED = 2.0**52
@@ -208,10 +210,16 @@ class Reader:
 
     def _match(self, query: Query) -> str:
         """A search in the language of FTS5: this namespace's word, and every word asked for as a beginning."""
-        wanted = [f'"{word}" *' for word in dict.fromkeys(query.words)]
+        wanted = [f'"{word}" *' if self._goes_on(word) else f'"{word}"' for word in dict.fromkeys(query.words)]
         if self._is_the_only_one:  # all entries have its word, which would take a third of the time to find
             return " AND ".join(wanted)
         return " AND ".join([f'"{scope(self._number)}"', *wanted])
+
+    def _goes_on(self, word: str) -> bool:
+        """Whether words begin with this one; to look for it alone is done in a fifth of the time."""
+        self._connection.execute("create virtual table if not exists temp.terms using fts5vocab(main, words, instance)")
+        statement = "select 1 from terms where term >= ? and term < ? limit 1"
+        return bool(self._connection.execute(statement, (word + LEAST_IN_WORDS, word + GREATEST_IN_WORDS)).get)
 
     def _model_number(self, model: str) -> int:
         return next((number for number, name in self._models.items() if name == model), -1)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui import entries_state
 from ui.entries_controls import choose_store, narrowing_row, search_row
-from ui.entries_list import begin_index, begin_list, counts, show_list
+from ui.entries_list import begin_counts, begin_index, begin_list, counts, show_list
 from ui.entries_more import show_more
 from ui.entry_changes import show_messages
 from ui.entry_view import show_entry
@@ -25,7 +25,8 @@ if namespaces is not None:
         entries_state.choose_from_the_link()
         begun = begin_list(begin_index())
         search_row(namespaces)
-        tallies = counts(begun)
+        counting = begin_counts(begun)
+        tallies = counts(counting)
         narrowing_row(tallies)
-        page = show_list(begun, is_counted=tallies is not None)
+        page = show_list(begun, counting, is_counted=tallies is not None)
         show_more(begun.asked, page, tallies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from ui.language import _, ngettext
 from ui.numbers import DASH, ago, count, moment, size, span
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
-from ui.waiting import begin, wait_for
+from ui.waiting import begin, is_begun, wait_for
 
 POLL_S = 0.5
 INDEX_PATIENCE_S = 0.15
@@ -32,6 +33,8 @@ ROW_HEIGHT, ROWS_SEEN = 35, 15
 COUNTS_PATIENCE_S = 0.02
 """So long the page waits for counts once there is a list: what each choice would leave stands in no choice that is
 closed."""
+COUNTED_BEFORE_SHOWN = 10_000
+"""So many entries that a search has found are counted by kind within that time."""
 COUNTED_IN_SILENCE_S = 1.0
 COUNTS_KEPT_S = 10.0
 """So long what took a while to count is shown as it was, while one goes from page to page."""
@@ -39,14 +42,15 @@ COUNTS_KEPT_S = 10.0
 
 @dataclass(frozen=True)
 class Begun:
-    """A page of a list on its way; without jobs where too many are running."""
+    """A page of a list on its way; without a job where too many are running."""
 
     asked: ListRequest
     listing: ListJob | None
-    counting: TallyJob | None
     index: IndexJob | None
     """Where it was not up to date when this began: entries may be missing, or be counted that are gone."""
-    lacked_entries: bool = False
+    lacked_entries: bool
+    of: tuple[object, ...]
+    """What it is a list of, and in which state that was: as long as this is the same, so is what is found there."""
 
 
 def begin_index() -> IndexJob | None:
@@ -66,7 +70,7 @@ def begin_index() -> IndexJob | None:
 
 
 def begin_list(index: IndexJob | None) -> Begun:
-    """Begin to list a page, and to count what can be chosen among, at the same time."""
+    """Begin to list a page."""
     state = entries_state.state()
     unfinished = index if index is not None and not index.finished else None
     lacks = unfinished is not None and is_behind(unfinished)
@@ -74,32 +78,43 @@ def begin_list(index: IndexJob | None) -> Begun:
         state.settled_version = state.version
     elif not lacks and state.settled_version == state.version:
         unfinished = None  # somebody else changes something all the time: a list that follows each change would jump
-    search, hour = entries_state.search(), facets.begin_of_hour(time.time())
-    store = (entries_state.strategy(), entries_state.namespace(), state.version, unfinished is None, lacks)
     asked = entries_state.request()
-    try:
-        counting = begin(
+    of = (asked.strategy, asked.namespace, state.version, unfinished is None, lacks)
+    listing: ListJob | None = None
+    with contextlib.suppress(TooManyJobsError):
+        listing = begin("list", (*of, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
+    return Begun(asked, listing, unfinished, lacks, of)
+
+
+def begin_counts(begun: Begun, *, is_shown: bool = False) -> TallyJob | None:
+    """Begin to count what the list can be narrowed by, once there is a list: at the same time each would slow the other
+    down. Where that takes long, not before the list `is_shown`."""
+    if begun.listing is None or not wait_for("list") or begun.listing.result is None:
+        return None
+    asked, hour = begun.asked, facets.begin_of_hour(time.time())
+    search = asked.entries.search
+    key = (*begun.of, search, hour)
+    takes_long = bool(search) and begun.listing.result.total > COUNTED_BEFORE_SHOWN
+    if takes_long and not is_shown and not is_begun("tally", key):
+        return None
+    with contextlib.suppress(TooManyJobsError):
+        return begin(
             "tally",
-            (*store, search, hour),
-            lambda: browsing.start_tally(laboratory(), *store[:2], search, facets.age_marks(hour)),
+            key,
+            lambda: browsing.start_tally(laboratory(), asked.strategy, asked.namespace, search, facets.age_marks(hour)),
             keep_s=COUNTS_KEPT_S,
         )
-        listing = begin("list", (*store, _without_now(asked)), lambda: browsing.start_list(laboratory(), asked))
-    except TooManyJobsError:
-        return Begun(asked, None, None, unfinished, lacks)
-    return Begun(asked, listing, counting, unfinished, lacks)
+    return None
 
 
-def counts(begun: Begun) -> Sequence[Tally] | None:
-    """How many of the entries found there are of each kind; None while that is being counted. Waits for the list."""
-    if begun.listing is not None:
-        wait_for("list")
-    if begun.counting is None or not wait_for("tally", COUNTS_PATIENCE_S):
+def counts(counting: TallyJob | None) -> Sequence[Tally] | None:
+    """How many of the entries found there are of each kind; None while that is being counted."""
+    if counting is None or not wait_for("tally", COUNTS_PATIENCE_S):
         return None
-    return begun.counting.result
+    return counting.result
 
 
-def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
+def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
     if begun.index is not None and begun.lacked_entries:
         _watch_index(begun.index)
@@ -119,8 +134,9 @@ def show_list(begun: Begun, *, is_counted: bool) -> EntryPage | None:
             page = job.result
             if page.entries or not begun.lacked_entries:  # else nobody knows yet that there is nothing
                 _show_page(page, begun.asked)
-    if begun.counting is not None and not is_counted and begun.counting.error is None:
-        _watch_counts(begun.counting)
+    counting = counting or begin_counts(begun, is_shown=True)
+    if counting is not None and not is_counted and counting.error is None:
+        _watch_counts(counting)
     return page
 
 

@@ -40,25 +40,34 @@ def begin(slot: str, key: object, start: Callable[[], Job[P, T]], keep_s: float 
     That is so for `keep_s` if it took a while; where that is not said, for good if a run of the script has ended
     without it. One job to a slot: another key stops the one before. Raises what `start` raises.
     """
-    slots = cast(dict[str, _Waited], st.session_state.setdefault(STATE_KEY, {}))
-    waited = slots.get(slot)
-    if waited is None or waited.key != key or time.monotonic() >= waited.kept_until:
-        before, job = waited, start()
+    slots = _slots()
+    if not is_begun(slot, key):
+        before, job = slots.get(slot), start()
         if before is not None:
             before.job.stop()
             laboratory().jobs.forget(before.job.id)
-        waited = slots[slot] = _Waited(key, job, keep_s)
-    return waited.job
+        slots[slot] = _Waited(key, job, keep_s)
+    return slots[slot].job
+
+
+def is_begun(slot: str, key: object) -> bool:
+    """Whether there is a job for `key` already that `begin` would give."""
+    waited = _slots().get(slot)
+    return waited is not None and waited.key == key and time.monotonic() < waited.kept_until
 
 
 def wait_for(slot: str, patience_s: float = PATIENCE_S) -> bool:
     """Wait a little for the job of a slot; whether it has ended."""
-    waited = cast(dict[str, _Waited], st.session_state[STATE_KEY])[slot]
+    waited = _slots()[slot]
     if not waited.was_slow and not waited.job.wait(patience_s):
         waited.was_slow = True
     if waited.job.finished and waited.kept_until == math.inf:
         waited.kept_until = _kept_until(waited, time.monotonic())
     return waited.job.finished
+
+
+def _slots() -> dict[str, _Waited]:
+    return cast(dict[str, _Waited], st.session_state.setdefault(STATE_KEY, {}))
 
 
 def _kept_until(waited: _Waited, now: float) -> float:
