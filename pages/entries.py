@@ -4,7 +4,8 @@ import streamlit as st
 
 from ui import entries_state
 from ui.entries_controls import choose_store, narrowing_row, search_row
-from ui.entries_list import begin_counts, begin_index, begin_list, counts, show_list
+from ui.entries_jobs import begin_counts, begin_index, begin_list, counts
+from ui.entries_list import show_list
 from ui.entries_more import show_more
 from ui.entry_changes import show_messages
 from ui.entry_view import show_entry

@@ -17,7 +17,7 @@ from cache_backends.readable import readable_prompt
 from lab.key_parts import key_parts
 from lab.strategies import StrategyUnavailableError
 from ui import entries_state
-from ui.entries_list import time_left
+from ui.entries_table import time_left
 from ui.entry_changes import show_changes
 from ui.language import _, ngettext
 from ui.links import follow_link, keep_in_link

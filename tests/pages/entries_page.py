@@ -15,7 +15,7 @@ from cache_backends import CacheBackend, cache_key
 from lab.browsing import cache_of
 from tests.lab.entries import parameters
 from tests.pages.visitor import PATIENCE_S, Visitor
-from ui import entries_list, waiting
+from ui import entries_jobs, waiting
 from ui.session import laboratory
 
 NAMESPACE = "shared:simulated"
@@ -25,8 +25,8 @@ DAY_S = 86_400
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, a page waits for what is quick; and an index never rests."""
     monkeypatch.setattr(waiting.wait_for, "__defaults__", (PATIENCE_S,))
-    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", PATIENCE_S)
-    monkeypatch.setattr(entries_list, "COUNTS_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(entries_jobs, "INDEX_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(entries_jobs, "COUNTS_PATIENCE_S", PATIENCE_S)
     monkeypatch.setattr("lab.indexing.RESTED", 0)
     monkeypatch.setattr("lab.indexing.LOOKED_FOR_NEW", 0)
 

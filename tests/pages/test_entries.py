@@ -16,7 +16,7 @@ from tests.lab.entries import DOWN, Slow, Troubled, fill
 from tests.pages.conftest import Configure, Visit
 from tests.pages.entries_page import NAMESPACE, be_patient, cache, click, link, listing, on, opened, put, rows, settled
 from tests.pages.visitor import PATIENCE_S, Visitor
-from ui import entries_list, entries_state, waiting
+from ui import entries_jobs, entries_list, entries_state, waiting
 from ui.entries_state import PAGE_ROWS
 from ui.numbers import count
 from ui.session import laboratory
@@ -28,14 +28,14 @@ STILL_COUNTING = "What each choice above would leave is still being counted."
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     be_patient(monkeypatch)
-    monkeypatch.setattr(entries_list, "COUNTS_KEPT_S", 0.0)
+    monkeypatch.setattr(entries_jobs, "COUNTS_KEPT_S", 0.0)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page waits for no list and no counts."""
     monkeypatch.setattr(waiting.wait_for, "__defaults__", (0.0,))
-    monkeypatch.setattr(entries_list, "COUNTS_PATIENCE_S", 0.0)
+    monkeypatch.setattr(entries_jobs, "COUNTS_PATIENCE_S", 0.0)
 
 
 def instead(store: Slow | Troubled) -> None:
@@ -545,7 +545,7 @@ def test_counts_that_take_long_keep_no_list_waiting(visit: Visit, slow: Slow, mo
 def test_while_an_index_is_made_the_page_says_how_far_and_lists_what_is_there(
     visit: Visit, slow: Slow, monkeypatch: pytest.MonkeyPatch, of: int | None
 ) -> None:
-    monkeypatch.setattr(entries_list, "INDEX_PATIENCE_S", 0.0)
+    monkeypatch.setattr(entries_jobs, "INDEX_PATIENCE_S", 0.0)
     fill(slow, 2)
     slow.of = of
     slow.slow = {"index"}

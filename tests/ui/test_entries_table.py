@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 
 from cache_backends import EntrySummary
-from lab.indexing import Progress
-from lab.jobs import Job
-from ui.entries_controls import order_title, size_title
-from ui.entries_list import is_behind, life_left, one_line, table, time_left
-from ui.entries_state import ORDERS, SIZES
+from ui.entries_table import life_left, one_line, table, time_left
 
 NOW = 1_750_000_000.0
 HOSTILE = "<script>alert(1)</script>\0 ![x](http://evil/x.png) \u202emoc :material/bolt: $x$ a\nb\tc"
@@ -109,32 +105,6 @@ def test_a_bar_shows_the_part_of_its_life_that_is_left(changes: dict[str, Any], 
 def test_what_is_left_is_said_in_words(changes: dict[str, Any], left: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ui.language.language", lambda: "en")
     assert time_left(summary(**changes), NOW) == left
-
-
-@pytest.mark.usefixtures("code")
-def test_every_order_and_size_has_a_title_of_its_own() -> None:
-    assert len({order_title(order) for order in ORDERS}) == len(ORDERS)
-    assert len({size_title(size) for size in SIZES}) == len(SIZES)
-
-
-@pytest.mark.parametrize(
-    ("steps", "ended", "behind"),
-    [
-        ([], False, True),
-        ([Progress(3, 10)], False, True),
-        ([Progress(3, None)], False, True),
-        ([Progress(10, 10)], False, False),
-        ([Progress(0, 0)], False, False),
-        ([Progress(3, 10)], True, False),
-    ],
-)
-def test_a_list_is_behind_until_the_index_has_all_that_is_new(steps: list[Progress], ended: bool, behind: bool) -> None:
-    job: Job[Progress, None] = Job()
-    for step in steps:
-        job.show(step)
-    if ended:
-        job.run(lambda _: None)
-    assert is_behind(job) == behind
 
 
 def test_a_row_is_that_of_its_entry() -> None:
