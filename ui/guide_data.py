@@ -1,4 +1,4 @@
-"""The guide's last section: what the app keeps, where, and how to get rid of it."""
+"""The guide's last section: what the app keeps, where, and how to see it and get rid of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lab.server_urls import kind_of_server, place_of_server, scheme_of
 from lab.settings import Settings, StrategySettings
 from ui import words
 from ui.guide_elements import detail, heading, prose, table
+from ui.guide_entries import show_entries_page
 from ui.language import _
 from ui.numbers import DASH, count
 from ui.safe_text import shown_in_line
@@ -17,7 +18,7 @@ from ui.session import laboratory
 
 
 def show_data() -> None:
-    """History, stores and keys: what each holds and where it lies."""
+    """History, stores and keys: what each holds, where it lies, and what can be done with it."""
     lab = laboratory()
     settings = lab.settings
     prose(
@@ -69,12 +70,13 @@ def show_data() -> None:
         ],
         alt=_("What the app keeps and where"),
     )
+    show_entries_page()
     heading(_("How long, and who may read it"), "how-long")
     prose(
         _(
             "The history keeps the newest {rows} requests. You can download it and clear it in the Playground; what "
-            "the caches hold stays. An answer can be forgotten in the Playground while it is shown there. To forget "
-            "everything, stop the app and delete the data folder."
+            "the caches hold stays. An answer can be forgotten in the Playground while it is shown there, and on the "
+            "Entries page at any time. To forget everything, stop the app and delete the data folder."
         ).format(rows=count(settings.history.max_rows)),
         _(
             "Prompts and answers are stored as they are, not encrypted. The files of this app's own caches and of the "

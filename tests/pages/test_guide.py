@@ -10,6 +10,7 @@ from typing import get_args
 import pandas as pd
 import pytest
 from langchain_core.globals import set_llm_cache
+from langchain_core.outputs import Generation
 
 from cache_backends import Outcome, open_cache
 from cache_backends.options import OPTIONS
@@ -296,6 +297,42 @@ def test_the_guide_tells_where_the_data_lies(read: Callable[..., Visitor], data_
     for name in ("history.db", "cache.db", "answers", "langchain.db"):
         assert str(data_dir / name) in places
     assert "500 characters" in table.iloc[0, 2]
+
+
+ENTRIES_PAGE = {
+    "en-US": (
+        *("**Find**", "**Read**", "**Why would this miss?**", "**Change**", "**Move**", "up to 200 MB"),
+        *("can be found so far", "can be deleted at any time", "by their own means", "some seconds old"),
+    ),
+    "pt-BR": (
+        *("**Achar**", "**Ler**", "**Por que ausência?**", "**Alterar**", "**Mover**", "até 200 MB"),
+        *("podem ser achadas", "apagado a qualquer momento", "próprios meios", "alguns segundos"),
+    ),
+}
+"""What the guide says of the Entries page, by the browser's language."""
+
+
+@pytest.mark.parametrize("locale", ENTRIES_PAGE)
+def test_the_guide_says_what_the_entries_page_is_for(read: Callable[..., Visitor], locale: str) -> None:
+    guide = read("data", locale=locale)
+    assert [words for words in (*ENTRIES_PAGE[locale], "JSONL", "`SQLiteCache`") if words not in guide.text] == []
+    assert [link.proto.page for link in guide.at.get("page_link")] == ["entries"]
+
+
+def test_the_index_for_browsing_lies_where_the_guide_says(read: Callable[..., Visitor], tmp_path: Path) -> None:
+    said = read("data").text
+    for url, index in (
+        (f"sqlite:///{tmp_path}/cache.db", tmp_path / "cache.db.browse"),
+        (f"json:///{tmp_path}/answers", tmp_path / "answers" / "browse-index.db"),
+    ):
+        assert f"`{index.name}`" in said
+        with open_cache(url) as cache:
+            cache.update("Who was Carl Sagan?", "model=demo", [Generation(text="An astronomer.")])
+            assert cache.lookup("Who was Carl Sagan?", "model=demo")
+            assert not index.exists(), "it is made when somebody browses"
+            for _ in range(2):
+                assert cache.entries(search="astro").total == 1
+                index.unlink()  # at any time
 
 
 @pytest.mark.parametrize("scheme", ["carrier-pigeon", "redis", "postgresql"])
