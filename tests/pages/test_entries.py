@@ -541,6 +541,24 @@ def test_counts_that_take_long_keep_no_list_waiting(visit: Visit, slow: Slow, mo
     assert "Live · 2" in settled(visitor).widget("entries_state").options
 
 
+def test_a_long_search_is_shown_before_its_counts_are_begun(
+    visit: Visit, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(slow, 2)
+    visitor = visit().go("entries").assert_sound()
+    monkeypatch.setattr(entries_jobs, "COUNTED_BEFORE_SHOWN", 1)
+    slow.calls.clear()
+    slow.slow = {"tally"}
+    visitor.choose(entries_search="answer").assert_sound()
+    assert len(rows(visitor)) == 2
+    assert slow.waits.wait(PATIENCE_S)
+    assert slow.calls == ["index", "entries", "tally"]
+    slow.goes_on.set()
+    assert visitor.widget("entries_state").options == ["Any state", "Live", "Expired"]
+    assert "Live · 2" in settled(visitor).widget("entries_state").options
+    assert slow.calls.count("tally") == 1
+
+
 @pytest.mark.parametrize("of", [100, None])
 def test_while_an_index_is_made_the_page_says_how_far_and_lists_what_is_there(
     visit: Visit, slow: Slow, monkeypatch: pytest.MonkeyPatch, of: int | None
