@@ -22,6 +22,8 @@ from cache_backends.index_schema import INDEX_SCHEMA, NEVER_SHOWN, scope
 from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.storage import StoredEntry
 
+MOST_CHANGES = 2**24
+"""Transactions in which one index is changed while it is brought up to date."""
 MOST_REMEMBERED = 64
 """Counts of an index that are remembered."""
 
@@ -205,6 +207,13 @@ class BrowseIndex(Forkable):
     def changes(self) -> int:
         """A number that is another one once somebody has changed the index, or begun it anew. Raises `CacheError`."""
         return int(self.file.row("select changes from about", ()))
+
+    def is_still_that_of(self, changes: int) -> bool:
+        """Whether it is the index that had this number before: one begun anew counts from anywhere.
+
+        Raises `CacheError`.
+        """
+        return 0 <= self.changes - changes < MOST_CHANGES
 
     def close(self) -> None:
         """Give back its connections."""

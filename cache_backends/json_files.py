@@ -198,10 +198,9 @@ class JSONFileCache(IndexedBrowsing, CacheBackend):
         return self._open_store().index.get()
 
     def _update_index(self, index: BrowseIndex, progress: Progress, *, only_new: bool) -> None:
-        del only_new  # one look at all files finds what is new and what is gone
         self._store.write_uses()
         folders = {**self._store.namespaces(), self.namespace: self._folder()}  # whose name its folder may not tell
-        update_index(index, folders, self._stored, progress)
+        update_index(index, folders, self._stored, progress, only_new=only_new)
 
     def _stored(self, namespace: str, key: str) -> StoredEntry | None:
         whole = self.view(namespace=namespace)._whole(key)

@@ -1,8 +1,9 @@
 """Bringing the index for browsing of a `JSONFileCache` up to date.
 
-Every change of a file, one in place too, gives it a new time of change (`ctime`), which nobody can set. So one look at
-all names and times tells which files have to be read. Clocks of file systems may tick every 4 ms only: what was changed
-just now is read once more.
+Every change of a file, one in place too, gives it a new time of change (`ctime`), which nobody can set, and so does
+every new or removed file to its folder. So one look at all folders tells in which of them something is new or gone, and
+one at all names and times which files have to be read. Clocks of file systems may tick every 4 ms only: what was
+changed just now is read once more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cache_backends.browse import Progress
@@ -18,7 +19,7 @@ from cache_backends.browse_index import BrowseIndex, Changes, Indexed
 from cache_backends.codec import text_of
 from cache_backends.errors import CacheError
 from cache_backends.index_schema import STILL_NS
-from cache_backends.json_store import entry_statuses
+from cache_backends.json_store import entry_statuses, part_statuses
 from cache_backends.readable import readable_prompt
 from cache_backends.storage import StoredEntry
 from cache_backends.table_rows import interned_id
@@ -30,46 +31,92 @@ Read = Callable[[str, str], StoredEntry | None]
 """The entry of a namespace with a key; None where it has just gone. Raises `CacheError` where it is damaged."""
 
 
+_MISSING = ""
+"""The mark of a folder that is not there."""
+
+
 class _Part(NamedTuple):
     """One folder of files: whose keys begin alike."""
 
     namespace: str
     first_byte: int
-    marks: Mapping[bytes, str | None]
-    """By digest: what changes with the file; None where it was changed just now."""
+    folder: str | None
+    """None where it is not there."""
+    mark: str | None
+    """What changes when a file in it is added, replaced or removed; None where that was just now."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """What tells it from the others."""
+        return self.namespace, self.first_byte
 
 
-def update_index(index: BrowseIndex, folders: Mapping[str, str], read: Read, progress: Progress) -> None:
+class _Seen(NamedTuple):
+    """What this process knows from the last time."""
+
+    changes: int
+    """Of the index: where it is another one by now, others have been at it."""
+    parts: Mapping[tuple[str, int], tuple[str | None, int]]
+    """By namespace and first byte: the mark of the folder, and how many files it has."""
+
+
+def update_index(
+    index: BrowseIndex, folders: Mapping[str, str], read: Read, progress: Progress, *, only_new: bool
+) -> None:
     """Put into the index what has changed in the folders (by namespace), and take out what is gone.
 
-    Raises `CacheError`.
+    With `only_new`, files that were only changed in place, as by a use, may be left out. Raises `CacheError`.
     """
-    parts = [part for namespace, folder in folders.items() for part in _parts(namespace, folder)]
-    files = sum(len(part.marks) for part in parts)
+    seen, index.seen, changes = index.seen, None, index.changes
+    known = seen.parts if isinstance(seen, _Seen) and seen.changes == changes else {}
     _drop_other_namespaces(index, folders)
-    looked_at = 0
-    for part in parts:
+    parts = [part for namespace, folder in folders.items() for part in _parts(namespace, folder)]
+    others = [part for part in parts if part.mark is not None and known.get(part.place, (None, 0))[0] == part.mark]
+    changed = sorted(set(parts).difference(others))
+    found = {part.place: known[part.place] for part in others}
+    found |= _look(index, changed, read, progress, sum(files for _, files in found.values()))
+    if not only_new:
+        found |= _look(index, others, read, progress, sum(found[part.place][1] for part in changed))
+    if not index.is_still_that_of(changes):  # somebody has removed it, and what was known is in none any more
+        update_index(index, folders, read, progress, only_new=only_new)
+        return
+    index.seen = _Seen(index.changes, found)
+
+
+def _parts(namespace: str, folder: str) -> Iterator[_Part]:
+    """All parts a namespace may have, those without a folder too: some of them had one once."""
+    there = {first_byte: (part, _mark(status)) for first_byte, part, status in part_statuses(folder)}
+    for first_byte in range(256):
+        yield _Part(namespace, first_byte, *there.get(first_byte, (None, _MISSING)))
+
+
+def _look(
+    index: BrowseIndex, parts: Sequence[_Part], read: Read, progress: Progress, elsewhere: int
+) -> dict[tuple[str, int], tuple[str | None, int]]:
+    """Look at all files of some parts, where others have so many files; what `_Seen` tells of these."""
+    files_of = [_files(part) for part in parts]
+    looked_at, files = elsewhere, elsewhere + sum(map(len, files_of))
+    for part, marks in zip(parts, files_of, strict=True):
         listed = _listed(index, part)
-        gone = [(row_id, digest) for digest, (row_id, _) in listed.items() if digest not in part.marks]
-        changed = [
-            digest for digest, mark in part.marks.items() if mark is None or listed.get(digest, (0, None))[1] != mark
-        ]
+        gone = [(row_id, digest) for digest, (row_id, _) in listed.items() if digest not in marks]
+        changed = [digest for digest, mark in marks.items() if mark is None or listed.get(digest, (0, None))[1] != mark]
         if gone:
             with index.changing() as changes:
                 changes.drop_keys(gone)
         for at in range(0, len(changed), AT_A_TIME):
-            _put(index, part, changed[at : at + AT_A_TIME], read, listed)
+            some = {digest: marks[digest] for digest in changed[at : at + AT_A_TIME]}
+            _put(index, part.namespace, some, read, listed)
             progress(looked_at + min(at + AT_A_TIME, len(changed)), files)
-        looked_at += len(part.marks)
+        looked_at += len(marks)
+    progress(files, files)
+    return {part.place: (part.mark, len(marks)) for part, marks in zip(parts, files_of, strict=True)}
 
 
-def _parts(namespace: str, folder: str) -> Iterator[_Part]:
-    """All parts a namespace may have, those without files too: some of them were there once."""
-    marks: dict[int, dict[bytes, str | None]] = {first_byte: {} for first_byte in range(256)}
-    for key, status in entry_statuses(folder):
-        digest = bytes.fromhex(key)
-        marks[digest[0]][digest] = _mark(status)
-    return (_Part(namespace, first_byte, of_part) for first_byte, of_part in marks.items())
+def _files(part: _Part) -> dict[bytes, str | None]:
+    """What is in the folder, by digest: what changes with the file; None where it was changed just now."""
+    if part.folder is None:
+        return {}
+    return {bytes.fromhex(key): _mark(status) for key, status in entry_statuses(part.folder)}
 
 
 def _mark(status: os.stat_result) -> str | None:
@@ -90,17 +137,21 @@ def _listed(index: BrowseIndex, part: _Part) -> dict[bytes, tuple[int, str | Non
 
 
 def _put(
-    index: BrowseIndex, part: _Part, digests: list[bytes], read: Read, listed: Mapping[bytes, tuple[int, str | None]]
+    index: BrowseIndex,
+    namespace: str,
+    marks: Mapping[bytes, str | None],
+    read: Read,
+    listed: Mapping[bytes, tuple[int, str | None]],
 ) -> None:
-    namespace_id = interned_id(part.namespace)
+    namespace_id = interned_id(namespace)
     rows = []
-    for digest in digests:
+    for digest, mark in marks.items():
         with contextlib.suppress(CacheError):  # a lookup will set it aside; a list only passes it over
-            entry = read(part.namespace, digest.hex())
+            entry = read(namespace, digest.hex())
             if entry is not None:
                 text = f"{readable_prompt(entry.raw_prompt)}\n{text_of(entry.payload)}"
-                rows.append(Indexed(None, namespace_id, entry, text, part.marks[digest]))
-    unreadable = {*digests} - {row.entry.digest for row in rows}
+                rows.append(Indexed(None, namespace_id, entry, text, mark))
+    unreadable = marks.keys() - {row.entry.digest for row in rows}
     with index.changing() as changes:
         changes.put(rows)
         changes.drop_keys((listed[digest][0], digest) for digest in unreadable & listed.keys())

@@ -192,22 +192,28 @@ class JSONStore:
 
 def entry_files(folder: str) -> Iterator[str]:
     """The files of all entries of a namespace."""
-    return (entry.path for entry in _entries(folder))
+    return (entry.path for part in _parts(folder) for entry in _entries(part))
 
 
-def entry_statuses(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """The key of each entry of a namespace, and what the system says of its file."""
-    for entry in _entries(folder):
+def part_statuses(folder: str) -> Iterator[tuple[int, str, os.stat_result]]:
+    """The folders between that of a namespace and its files: the first byte of keys, and what the system says of it."""
+    for part in _parts(folder):
+        with contextlib.suppress(OSError):
+            yield int(os.path.basename(part), 16), part, os.lstat(part)
+
+
+def entry_statuses(part: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The key of each entry in one of those, and what the system says of its file."""
+    for entry in _entries(part):
         with contextlib.suppress(OSError):
             yield entry.name.removesuffix(".json"), entry.stat(follow_symlinks=False)
 
 
-def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
-    """What lies where a lookup expects an entry of a namespace."""
-    for part in _parts(folder):
-        for entry in _scan(part):
-            if _ENTRY.fullmatch(entry.name) and part.endswith(entry.name[:2]):
-                yield entry
+def _entries(part: str) -> Iterator[os.DirEntry[str]]:
+    """What lies where a lookup expects an entry."""
+    for entry in _scan(part):
+        if _ENTRY.fullmatch(entry.name) and part.endswith(entry.name[:2]):
+            yield entry
 
 
 def take_away(file: str, seen: os.stat_result) -> str | None:

@@ -77,6 +77,58 @@ def test_only_files_that_were_changed_are_read(cache: JSONFileCache, read: list[
     same_as_made_anew(cache)
 
 
+def test_who_only_wants_what_is_new_has_only_folders_looked_through_in_which_something_is(
+    cache: JSONFileCache, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.entries()
+    looked_through: list[str] = []
+    statuses = json_index.entry_statuses
+
+    def noted(part: str) -> Iterator[tuple[str, os.stat_result]]:
+        looked_through.append(part)
+        return statuses(part)
+
+    monkeypatch.setattr(json_index, "entry_statuses", noted)
+    store(cache, "new", "answer")
+    cache.delete(key_of("q3"))
+    found(cache, "q0")
+    told: list[tuple[int, int | None]] = []
+    cache.bring_up_to_date(lambda done, of: told.append((done, of)), only_new=True)
+    page = cache.entries(up_to_date=False)
+    assert {entry.prompt for entry in page.entries} == {"new", *(f"q{number}" for number in range(10))} - {"q3"}
+    assert page.total == 10
+    assert {*looked_through} == {str(file_of(cache, prompt).parent) for prompt in ("new", "q3")}
+    assert told[-1] == (10, 10), "those in other folders count"
+    assert read == ["new"], "a use is left for another time"
+    agree(cache)
+    assert whole(cache, "q0").hits == 1
+
+
+def test_what_was_known_of_an_index_is_not_taken_for_one_that_has_its_place(
+    cache: JSONFileCache, read: list[str]
+) -> None:
+    cache.entries()
+    for file in index_path(cache).parent.glob(f"{index_path(cache).name}*"):
+        file.unlink()
+    store(cache, "new", "answer")
+    cache.bring_up_to_date(only_new=True)
+    assert cache.entries(up_to_date=False).total == 11
+
+
+def test_who_only_wants_what_is_new_has_it_though_others_have_changed_the_index(
+    cache: JSONFileCache, read: list[str]
+) -> None:
+    cache.entries()
+    with JSONFileCache(cache.path) as other:
+        store(other, "new", "answer")
+        other.entries()
+        theirs = other._store.index.get()
+        with theirs.changing() as changes:
+            changes.drop([theirs.file.row("select min(id) from listed", ())])
+        cache.bring_up_to_date(only_new=True)
+        assert cache.entries(up_to_date=False).total == 11
+
+
 def test_a_change_in_the_same_tick_of_the_file_systems_clock_is_noticed(
     cache: JSONFileCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
