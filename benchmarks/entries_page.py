@@ -136,7 +136,7 @@ def _steps(page: Page, server: AppServer, strategy: str, title: str, entries: in
         for _ in range(ROUNDS):
             open_page(page, address + query)
             wait_until_drawn(page)
-            page.wait_for_timeout(700)  # what is counted in the background
+            page.wait_for_timeout(1_500)  # what is looked at and counted in the background
             page.evaluate(WATCH)
             act(page)
             times_ms.append(float(page.evaluate("() => window.bench.settled()")))

@@ -30,6 +30,9 @@ AT_A_TIME = 500
 COMPARED_AT_A_TIME = 5_000
 """Entries of which one read transaction of the store is told only the numbers."""
 
+COMPARED_OF_NEW = 10_000
+"""Entries that are compared by who only wants what is new: what comes and goes most often is what came last."""
+
 _SUMS = """
 select count(*), sum(id % 2147483647), total(hits), sum(cast(last_used_at * 1e6 as integer) % 2147483647)
 from {} where id > ? and id <= ?
@@ -50,7 +53,7 @@ class _Known(NamedTuple):
 
 
 def update_index(index: BrowseIndex, store: SQLiteFile, progress: Progress, *, only_new: bool) -> None:
-    """Put into the index what the store has anew and, unless `only_new`, take out what it has no more.
+    """Put into the index what the store has anew, and take out what it has no more: with `only_new`, of the newest.
 
     Raises `CacheError`.
     """
@@ -59,10 +62,9 @@ def update_index(index: BrowseIndex, store: SQLiteFile, progress: Progress, *, o
         return
     index.seen = None
     _put_new(index, store, progress)
-    if only_new:
-        return
-    _compare(index, store)
-    index.seen = (now, index.changes)
+    _compare(index, store, newest=COMPARED_OF_NEW if only_new else None)
+    if not only_new:
+        index.seen = (now, index.changes)
 
 
 def _look(path: Path) -> object:
@@ -148,11 +150,14 @@ def _put(changes: Changes, read: _Read) -> None:
     changes.put_unreadable(left.values())
 
 
-def _compare(index: BrowseIndex, store: SQLiteFile) -> None:
-    """Find the ranges of ids in which something has gone, or was used, and mend those."""
-    first = 0
+def _compare(index: BrowseIndex, store: SQLiteFile, *, newest: int | None = None) -> None:
+    """Find the ranges of ids in which something has gone, or was used, and mend those; of so many newest entries."""
     with index.file.connection() as connection:
         until = connection.execute("select watermark from about").get
+        first = 0
+        if newest is not None:
+            before = "select id from listed order by id desc limit 1 offset ?"
+            first = connection.execute(before, (newest,)).get or 0
     while first < until:
         with index.file.connection() as connection:
             last = connection.execute(

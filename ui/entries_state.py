@@ -64,8 +64,8 @@ class Browsing:
     """Raised when something was changed: what was listed before is listed anew."""
     settled_version: int = -1
     """For which the index was seen to have all of it."""
-    indexed_version: int = 0
-    """For which the index was last brought up to date."""
+    indexed_version: int = -1
+    """For which the whole index was last brought up to date."""
     importing: ImportJob | None = None
     importing_into: str = ""
     removing: RemovalJob | None = None

@@ -54,7 +54,7 @@ def show_messages() -> None:
 @st.fragment(run_every=1.0)
 def _show_undo(removed: Removed) -> None:
     left_s = UNDO_S - (time.monotonic() - removed.at)
-    if left_s <= 0:
+    if left_s <= 0 or entries_state.state().removed is not removed:  # it is too late, or was undone just now
         st.rerun()
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="entries_removed"):
         st.markdown(

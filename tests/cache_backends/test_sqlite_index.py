@@ -82,13 +82,14 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """How often the index was compared with the store."""
+    """How often the whole index was compared with the store."""
     times: list[object] = []
     compare = sqlite_index._compare
 
-    def noted(*args: Any) -> None:
-        times.append(args)
-        compare(*args)
+    def noted(*args: Any, newest: int | None) -> None:
+        if newest is None:
+            times.append(args)
+        compare(*args, newest=newest)
 
     monkeypatch.setattr(sqlite_index, "_compare", noted)
     return times
@@ -131,21 +132,22 @@ def test_a_store_that_nobody_changed_is_not_compared(
     assert len(compared) == 1
 
 
-def test_who_only_wants_what_is_new_has_it_without_a_comparison_and_sees_nothing_that_is_gone(
-    open_sqlite: OpenSQLite, clock: FakeClock, compared: list[object]
+def test_who_only_wants_what_is_new_has_the_newest_compared_and_sees_nothing_that_is_gone(
+    open_sqlite: OpenSQLite, clock: FakeClock, compared: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sqlite_index, "COMPARED_OF_NEW", 4)
     cache = open_sqlite()
     fill(cache, clock)
     cache.entries()
     compared.clear()
     store(cache, "new", "answer")
-    cache.delete(key_of("q3"))
+    cache.delete(key_of("q3"), key_of("q8"))
     cache.bring_up_to_date(only_new=True)
     page = cache.entries(up_to_date=False)
-    assert {entry.prompt for entry in page.entries} == {"new", *(f"q{number}" for number in range(10))} - {"q3"}
-    assert page.total == 11, "that one is gone was left for another time"
+    assert {entry.prompt for entry in page.entries} == {"new", *(f"q{number}" for number in range(10))} - {"q3", "q8"}
+    assert page.total == 10, "that an old one is gone was left for another time"
     assert compared == []
-    assert cache.entries().total == 10
+    assert cache.entries().total == 9
     agree(cache)
 
 
@@ -359,10 +361,10 @@ def test_an_entry_that_gets_another_id_while_it_is_compared_is_listed(
     cache.entries()
     compare = sqlite_index._compare
 
-    def meanwhile(*args: Any) -> None:
+    def meanwhile(*args: Any, **options: Any) -> None:
         other.pin(key_of("q1"))
         store(other, "q2", "another answer")
-        compare(*args)
+        compare(*args, **options)
 
     monkeypatch.setattr(sqlite_index, "_compare", meanwhile)
     store(cache, "new", "answer")

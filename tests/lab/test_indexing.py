@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cache_backends import CacheBackend, MemoryCache
+from cache_backends import CacheBackend, CacheUnavailableError, MemoryCache
 from cache_backends.browse import Progress as Told
 from cache_backends.browse import no_progress
 from lab import jobs as jobs_module
-from lab.indexing import LOOKED_FOR_NEW, RESTED, Indexing, Progress, StoppedError
+from lab.indexing import LOOKED_FOR_NEW, MOST_LOOKED_FOR_NEW_S, MOST_RESTED_S, RESTED, Indexing, Progress, StoppedError
 from lab.jobs import Jobs, TooManyJobsError
 from tests.cache_backends.flights import LONG_S
 from tests.lab.building import Clock
@@ -25,6 +25,7 @@ class Timed(MemoryCache):
         super().__init__()
         self.time = clock
         self.takes_s = 0.0
+        self.fails = False
         self.only_new: list[bool] = []
         """Of each time it was brought up to date."""
 
@@ -35,6 +36,8 @@ class Timed(MemoryCache):
     def bring_up_to_date(self, progress: Told = no_progress, *, only_new: bool = False) -> None:
         self.only_new.append(only_new)
         self.time.advance(self.takes_s)
+        if self.fails:
+            raise CacheUnavailableError(DOWN)
 
 
 @pytest.fixture
@@ -104,31 +107,45 @@ def test_a_quick_one_is_done_anew_each_time(indexing: Indexing, clock: Clock) ->
     assert cache.updates == 2
 
 
-def test_after_a_slow_one_it_rests(indexing: Indexing, clock: Clock) -> None:
+@pytest.mark.parametrize(("takes_s", "rests_s"), [(0.1, 0.1 * RESTED), (600.0, MOST_RESTED_S)])
+def test_after_a_slow_one_it_rests_for_a_while(
+    indexing: Indexing, clock: Clock, takes_s: float, rests_s: float
+) -> None:
     cache = Timed(clock)
-    cache.takes_s = 10.0
+    cache.takes_s = takes_s
     first = done(indexing.begin("a", opens(cache)))
-    clock.advance(10.0 * RESTED - 0.1)
+    clock.advance(rests_s - 0.01)
     assert indexing.begin("a", opens(cache)) is first
-    clock.advance(0.1)
+    clock.advance(0.02)
     assert done(indexing.begin("a", opens(cache))) is not first
     assert cache.updates == 2
 
 
+@pytest.mark.parametrize(("takes_s", "while_s"), [(0.1, 0.1 * LOOKED_FOR_NEW), (600.0, MOST_LOOKED_FOR_NEW_S)])
 def test_for_a_while_after_a_look_at_the_whole_store_only_what_is_new_is_looked_for(
-    indexing: Indexing, clock: Clock
+    indexing: Indexing, clock: Clock, takes_s: float, while_s: float
 ) -> None:
     cache = Timed(clock)
-    cache.takes_s = 10.0
+    cache.takes_s = takes_s
     done(indexing.begin("a", opens(cache)))
     cache.takes_s = 0.0
-    clock.advance(10.0 * RESTED)
+    clock.advance(while_s - 0.01)
     done(indexing.begin("a", opens(cache)))
     done(indexing.begin("a", opens(cache)))
     assert cache.only_new == [False, True, True]
-    clock.advance(10.0 * (LOOKED_FOR_NEW - RESTED))
+    clock.advance(0.02)
     done(indexing.begin("a", opens(cache)))
     assert cache.only_new == [False, True, True, False]
+
+
+def test_after_a_look_that_failed_the_whole_store_is_looked_at(indexing: Indexing, clock: Clock) -> None:
+    cache = Timed(clock)
+    cache.takes_s, cache.fails = 600.0, True
+    done(indexing.begin("a", opens(cache)))
+    cache.fails = False
+    clock.advance(MOST_RESTED_S)
+    done(indexing.begin("a", opens(cache)))
+    assert cache.only_new == [False, False]
 
 
 def test_after_a_change_the_whole_store_is_looked_at(indexing: Indexing, clock: Clock) -> None:
@@ -146,19 +163,15 @@ def test_what_was_changed_is_indexed_without_a_rest(indexing: Indexing, clock: C
     assert done(indexing.begin("a", opens(cache), at_once=True)) is not first
 
 
-def test_what_was_changed_while_a_job_ran_is_indexed_after_it_without_a_rest(
-    indexing: Indexing, slow: Slow, clock: Clock
-) -> None:
-    first = indexing.begin("a", opens(slow))
+def test_what_was_changed_while_a_job_ran_is_looked_for_before_it_ends(indexing: Indexing, slow: Slow) -> None:
+    job = indexing.begin("a", opens(slow))
     assert slow.waits.wait(LONG_S)
-    assert indexing.begin("a", opens(slow), at_once=True) is first
-    clock.advance(100.0)
+    assert indexing.begin("a", opens(slow), at_once=True) is job
     slow.goes_on.set()
-    done(first)
-    second = indexing.begin("a", opens(slow))
-    assert second is not first, "the job may have looked before the change"
-    done(second)
-    assert slow.calls == ["index", "index"]
+    done(job)
+    assert slow.calls == ["index", "index"], "the first time it may have looked before the change"
+    assert done(indexing.begin("a", opens(slow))).error is None
+    assert slow.calls == ["index", "index", "index"]
 
 
 def test_one_that_failed_keeps_its_error_and_is_tried_again(indexing: Indexing, clock: Clock) -> None:
