@@ -578,6 +578,7 @@ def test_while_an_index_is_made_the_page_says_how_far_and_lists_what_is_there(
     assert said in other.everything
     assert slow.calls.count("index") == 1, "one job for a strategy, whoever browses it"
     slow.goes_on.set()
+    monkeypatch.setattr(entries_jobs, "INDEX_PATIENCE_S", PATIENCE_S)
     assert "entries_indexing" not in settled(visitor).keys
 
 
