@@ -59,7 +59,7 @@ class IndexedBrowsing(Browsable):
 
     def _indexed_page(self, index: BrowseIndex, query: Query, now: float) -> EntryPage:
         while True:
-            with index.file.connection() as connection:
+            with index.file.reading() as connection:
                 reader = Reader(connection, interned_id(self.namespace), now, index.memo)
                 total = reader.total(query)
                 found = reader.page(query, total)
@@ -70,7 +70,7 @@ class IndexedBrowsing(Browsable):
             query = replace(query, after=after)  # all of them have been removed since
 
     def _read_index(self, index: BrowseIndex, now: float, read: Callable[[Reader], Result]) -> Result:
-        with index.file.connection() as connection:
+        with index.file.reading() as connection:
             return read(Reader(connection, interned_id(self.namespace), now, index.memo))
 
     def _with_index(

@@ -130,6 +130,17 @@ class SQLiteFile(Forkable):
         finally:
             self.give(connection)
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for the block, to which the file stays as it is now. Nobody waits for that."""
+        with self.connection() as connection:
+            connection.execute("begin")
+            try:
+                yield connection
+            finally:
+                if not connection.getautocommit():
+                    connection.execute("commit")
+
     def begin_writing(self) -> Connection:
         """A connection on the file that has the path now, for the only thread of this process that writes.
 

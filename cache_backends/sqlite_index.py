@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from cache_backends.codec import text_of
 from cache_backends.errors import CorruptEntryError
 from cache_backends.index_schema import STILL_NS
 from cache_backends.readable import readable_prompt
-from cache_backends.sqlite_file import Connection, SQLiteFile
+from cache_backends.sqlite_file import SQLiteFile
 from cache_backends.sqlite_rows import WHOLE_OF_ALL
 from cache_backends.table_rows import stored
 
@@ -116,7 +116,7 @@ class _Read(NamedTuple):
 
 
 def _following(store: SQLiteFile, last: int) -> _Read:
-    with _reading(store) as connection:
+    with store.reading() as connection:
         ids = list(connection.execute(f"{_KNOWN} where id > ? order by id limit ?", (last, AT_A_TIME)))
         if not ids:
             return _Read(ids, [])
@@ -125,7 +125,7 @@ def _following(store: SQLiteFile, last: int) -> _Read:
 
 
 def _these(store: SQLiteFile, ids: Sequence[int]) -> _Read:
-    with _reading(store) as connection:
+    with store.reading() as connection:
         known: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
         for row_id in ids:
@@ -199,14 +199,3 @@ def _mend(index: BrowseIndex, store: SQLiteFile, first: int, last: int) -> None:
         others = [row_id for row_id in changed if row_id not in used]
         for at in range(0, len(others), AT_A_TIME):
             _put(changes, _these(store, others[at : at + AT_A_TIME]))
-
-
-@contextlib.contextmanager
-def _reading(store: SQLiteFile) -> Iterator[Connection]:
-    """One view of the store for several reads."""
-    with store.connection() as connection:
-        connection.execute("begin")
-        try:
-            yield connection
-        finally:
-            connection.execute("commit")

@@ -16,7 +16,7 @@ from cache_backends.records import EntryOrder
 from ui import entries_state
 from ui.entries_controls import order_title
 from ui.language import _
-from ui.numbers import DASH, ago, count, moment, size, span
+from ui.numbers import DASH, ago, count, duration, moment, size, span
 
 ROW_HEIGHT, ROWS_SEEN = 35, 15
 
@@ -27,7 +27,7 @@ def show_table(entries: Sequence[EntrySummary]) -> None:
     table_key = f"entries_table_{state.tables}"
     state.shown = tuple(entry.key for entry in entries)
     st.dataframe(
-        table(entries, time.time(), st.context.timezone),
+        table(entries, time.time(), st.context.timezone, st.session_state["entries_order"]),
         key=table_key,
         hide_index=True,
         height=ROW_HEIGHT * (min(ROWS_SEEN, max(1, len(entries))) + 1) + 3,
@@ -38,7 +38,10 @@ def show_table(entries: Sequence[EntrySummary]) -> None:
         alt=_("{count} entries of the list").format(count=count(len(entries))),
     )
     st.caption(
-        _("Tick the box before a row to open its entry; click a column's title to order all entries by it.")
+        _(
+            "Tick the box before a row to open its entry; click the title of a column from “Stored” on to order all "
+            "entries by it."
+        )
         + " "
         + _("A bar shows how much of an entry's time to live is left.")
     )
@@ -62,6 +65,7 @@ def _selected(table_key: str) -> None:
 _ORDER_OF: dict[str, EntryOrder] = {
     "created_at": "created_at",
     "last_used_at": "last_used_at",
+    "model_time": "model_time_s",
     "hits": "hits",
     "size": "size_bytes",
     "time_left": "expires_at",
@@ -69,8 +73,10 @@ _ORDER_OF: dict[str, EntryOrder] = {
 }
 
 
-def table(entries: Sequence[EntrySummary], now: float, timezone: str | None) -> Styler:
-    """The rows of the list; what stands in a cell is text, whatever was stored."""
+def table(
+    entries: Sequence[EntrySummary], now: float, timezone: str | None, order: EntryOrder = "created_at"
+) -> Styler:
+    """The rows of the list; what stands in a cell is text, whatever was stored. What it is ordered by is among it."""
     frame = pd.DataFrame(
         {
             "prompt": [one_line(entry.prompt) for entry in entries],
@@ -78,13 +84,15 @@ def table(entries: Sequence[EntrySummary], now: float, timezone: str | None) -> 
             "model": [entry.model or DASH for entry in entries],
             "created_at": [moment(entry.created_at, timezone)[:-3] for entry in entries],
             "last_used_at": [ago(now - entry.last_used_at) for entry in entries],
+            "model_time": [duration(entry.model_time_s) for entry in entries],
             "hits": [entry.hits for entry in entries],
             "size": [entry.size_bytes for entry in entries],
             "life": [life_left(entry, now) for entry in entries],
             "time_left": [time_left(entry, now) for entry in entries],
         }
     )
-    return frame.style.format({"hits": count, "size": size})
+    left_out = "last_used_at" if order == "model_time_s" else "model_time"  # there is no room for both
+    return frame.drop(columns=left_out).style.format({"hits": count, "size": size})
 
 
 def one_line(text: str) -> str:
@@ -119,6 +127,7 @@ def _columns() -> dict[str, Any]:
         "model": column.TextColumn(_("Model"), width=92),
         "created_at": column.TextColumn(order_title("created_at"), width=118),
         "last_used_at": column.TextColumn(order_title("last_used_at"), width=85),
+        "model_time": column.TextColumn(order_title("model_time_s"), width=85),
         "hits": column.NumberColumn(order_title("hits"), width=58),
         "size": column.NumberColumn(order_title("size_bytes"), width=70),
         "life": column.ProgressColumn(_("Life left"), min_value=0, max_value=100, format="%d %%", width=82),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from cache_backends import EntrySummary
-from ui.entries_table import life_left, one_line, table, time_left
+from ui.entries_state import ORDERS
+from ui.entries_table import _ORDER_OF, life_left, one_line, table, time_left
 
 NOW = 1_750_000_000.0
 HOSTILE = "<script>alert(1)</script>\0 ![x](http://evil/x.png) \u202emoc :material/bolt: $x$ a\nb\tc"
@@ -69,6 +70,15 @@ def test_stored_text_is_one_line_with_a_sign_for_nul() -> None:
 
 def test_an_answer_without_a_model_has_a_dash() -> None:
     assert shown(summary(model=None))["model"] == "–"
+
+
+def test_what_the_list_is_ordered_by_can_be_seen() -> None:
+    by_model_time = table([summary(model_time_s=1.25)], NOW, None, "model_time_s").data  # type: ignore[attr-defined]
+    assert by_model_time["model_time"].tolist() == ["1.25 s"]
+    assert "model_time" not in shown(summary(model_time_s=1.25))
+    for order in ORDERS:
+        columns = set(table([summary()], NOW, None, order).data.columns)  # type: ignore[attr-defined]
+        assert {name for name, ordered in _ORDER_OF.items() if ordered == order} & columns
 
 
 def test_no_rows_are_a_table_too() -> None:
