@@ -9,6 +9,7 @@ import pytest
 from cache_backends import EntrySummary
 from ui.entries_state import ORDERS
 from ui.entries_table import _ORDER_OF, life_left, one_line, table, time_left
+from ui.numbers import duration
 
 NOW = 1_750_000_000.0
 HOSTILE = "<script>alert(1)</script>\0 ![x](http://evil/x.png) \u202emoc :material/bolt: $x$ a\nb\tc"
@@ -74,7 +75,7 @@ def test_an_answer_without_a_model_has_a_dash() -> None:
 
 def test_what_the_list_is_ordered_by_can_be_seen() -> None:
     by_model_time = table([summary(model_time_s=1.25)], NOW, None, "model_time_s").data  # type: ignore[attr-defined]
-    assert by_model_time["model_time"].tolist() == ["1.25 s"]
+    assert by_model_time["model_time"].tolist() == [duration(1.25)]
     assert "model_time" not in shown(summary(model_time_s=1.25))
     for order in ORDERS:
         columns = set(table([summary()], NOW, None, order).data.columns)  # type: ignore[attr-defined]
