@@ -16,7 +16,7 @@ from ui import choices, entries_state, words
 from ui.entries_state import DIRECTIONS, EVERY_MODEL, ORDERS, SIZES, STATES
 from ui.entries_transfer import show_foreign
 from ui.language import _
-from ui.links import follow_link, keep_in_link
+from ui.links import follow_link, keep_in_link, went_elsewhere
 from ui.numbers import count, size
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
@@ -33,7 +33,10 @@ def choose_store() -> Sequence[str] | None:
         st.info(_("There is no strategy with a cache to browse. The operator can add one."), icon=":material/info:")
         return None
     ours = [name for name in names if lab.strategies.is_ours(name)]
-    follow_link("entries_strategy", names, (ours or names)[0])
+    default = (ours or names)[0]
+    played_with = st.session_state.get("strategy")  # on the playground; where one went back to, it counts no more
+    begins_with = played_with if played_with in ours and not went_elsewhere("entries_strategy") else default
+    follow_link("entries_strategy", names, begins_with)
     st.segmented_control(
         _("Cache strategy"),
         names,
@@ -41,9 +44,9 @@ def choose_store() -> Sequence[str] | None:
         key="entries_strategy",
         required=True,
         persist_state="session",
-        on_change=entries_state.another_store,
+        on_change=entries_state.another_strategy,
     )
-    keep_in_link("entries_strategy", (ours or names)[0])
+    keep_in_link("entries_strategy", default)  # whatever was played with: a link says the same to everybody
     if not lab.strategies.is_ours(entries_state.strategy()):
         show_foreign(entries_state.strategy())
         return None
@@ -59,6 +62,7 @@ def choose_store() -> Sequence[str] | None:
         st.button(_("Try again"), key="entries_retry", icon=":material/refresh:", on_click=entries_state.refresh)
         return None
     follow_link("entries_namespace", namespaces, namespaces[0])
+    entries_state.state().brought_along = None
     return namespaces
 
 

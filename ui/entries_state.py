@@ -9,7 +9,8 @@ from typing import cast, get_args
 
 import streamlit as st
 
-from cache_backends import CacheBackend, CacheEntry, CacheError
+from cache_backends import CacheBackend, CacheConfigError, CacheEntry, CacheError
+from cache_backends.options import parse_namespace
 from cache_backends.records import EntryOrder, EntryState
 from lab import browsing
 from lab.browsing import ListRequest
@@ -78,6 +79,8 @@ class Browsing:
     """What was listed the last time, on whatever page."""
     tables: int = 0
     """Raised when a table is left: its selection goes with it."""
+    brought_along: tuple[str, str] | None = None
+    """A strategy that was just changed to, and the namespace that was chosen in the one before."""
 
 
 def state() -> Browsing:
@@ -103,11 +106,32 @@ def namespace() -> str:
 
 
 def namespaces() -> list[str]:
-    """What can be chosen: those with entries, and the visitor's own. Raises `StrategyUnavailableError`."""
+    """What can be chosen: those with entries; the visitor's first own one and the chosen one, though they are empty.
+
+    Raises `StrategyUnavailableError`.
+    """
     lab = laboratory()
     own = [lab.namespace(scope(), model_id) for model_id in lab.models.choices]
-    there = browsing.namespaces(lab, strategy(), scope())
-    return [*(name for name in dict.fromkeys(own) if name in there or name == own[0]), *sorted(set(there) - set(own))]
+    there = {*browsing.namespaces(lab, strategy(), scope()), *_chosen_namespace()}
+    return [*(name for name in dict.fromkeys(own) if name in there or name == own[0]), *sorted(there - set(own))]
+
+
+def _chosen_namespace() -> list[str]:
+    """The one that stays when it is emptied, lest what removes many points at another: none or one."""
+    name, by_link = st.session_state.get("entries_namespace"), False
+    if name is None or went_elsewhere("entries_namespace"):
+        name, by_link = st.query_params.get("entries_namespace"), True
+    if name is None or (strategy(), name) == state().brought_along or not browsing.is_visible(name, scope()):
+        return []
+    return [name] if not by_link or _may_be_a_namespace(name) else []
+
+
+def _may_be_a_namespace(name: str) -> bool:
+    """Whether a link may name it though nothing is stored there: anybody can write anything into a link."""
+    try:
+        return parse_namespace(name).isprintable()
+    except CacheConfigError:
+        return False
 
 
 def cache() -> CacheBackend:
@@ -226,6 +250,12 @@ def another_store() -> None:
     forget_words()
     close_entry()
     first_page()
+
+
+def another_strategy() -> None:
+    """A namespace that was chosen in one store stays chosen in another only where it has entries."""
+    state().brought_along = (strategy(), str(st.session_state.get("entries_namespace")))
+    another_store()
 
 
 def open_entry(key: str) -> None:

@@ -22,6 +22,7 @@ from ui.numbers import count
 from ui.session import laboratory
 
 LANGUAGES = ["en-US", "pt-BR"]
+OTHER = "compare-1:x"
 STILL_COUNTING = "What each choice above would leave is still being counted."
 
 
@@ -356,7 +357,143 @@ def test_a_link_to_a_page_whose_entries_are_gone_shows_none_and_the_way_back(vis
     assert "Nothing is stored here yet" in visitor.text if after else len(rows(visitor)) == PAGE_ROWS
 
 
+def test_a_link_to_the_strategy_of_the_playground_is_the_same_for_everybody(visit: Visit) -> None:
+    put("question", into=cache("sqlite"))
+    visitor = visit(strategy="sqlite")
+    visitor.at.query_params.clear()  # as Streamlit does
+    assert rows(on(visitor)) == ["question"]
+    assert link(visitor) == {"entries_strategy": "sqlite"}
+    assert rows(on(visit(), **link(visitor))) == ["question"]
+    settled(visitor.choose(entries_strategy="memory"))
+    assert link(visitor) == {}, "which is the first one for everybody"
+    settled(visitor.choose(entries_strategy="json"))
+    del visitor.at.query_params["entries_strategy"]  # the browser's way back
+    settled(visitor)
+    assert visitor.at.session_state["entries_strategy"] == "memory"
+
+
+@pytest.mark.parametrize(
+    ("played_with", "in_the_link", "shown"),
+    [("sqlite", {"entries_strategy": "json"}, "json"), ("none", {}, "memory"), ("langchain-memory", {}, "memory")],
+)
+def test_the_strategy_of_the_playground_gives_way(
+    visit: Visit, played_with: str, in_the_link: dict[str, str], shown: str
+) -> None:
+    visitor = on(visit(strategy=played_with), **in_the_link)
+    assert visitor.at.session_state["entries_strategy"] == shown
+
+
+def test_what_was_chosen_here_before_outlives_another_choice_on_the_playground(visit: Visit) -> None:
+    visitor = settled(on(visit()).choose(entries_strategy="json"))
+    visitor.go("playground").choose(strategy="sqlite")
+    visitor.at.query_params.clear()  # as Streamlit does
+    assert on(visitor).at.session_state["entries_strategy"] == "json"
+
+
+# A namespace that is emptied
+
+
+@pytest.mark.parametrize("strategy", ["memory", "sqlite", "json"])
+def test_a_namespace_stays_chosen_when_its_last_entry_is_deleted(visit: Visit, strategy: str) -> None:
+    put("the first namespace's", into=cache(strategy))
+    key = put("question", into=cache(strategy, OTHER))
+    visitor = on(visit(), entries_strategy=strategy, entries_namespace=OTHER, entry=key)
+    click(visitor, "entry_delete")
+    assert_empty(visitor, OTHER)
+    assert visitor.at.query_params["entries_namespace"] == OTHER
+    assert rows(click(visitor, "entry_undo")) == ["question"]
+
+
+def test_a_namespace_stays_chosen_when_everything_in_it_is_removed(visit: Visit) -> None:
+    put("the first namespace's")
+    put("question", into=cache(namespace=OTHER))
+    visitor = opened(on(visit(), entries_namespace=OTHER), "removal")
+    click(visitor.choose(entries_clear_name="memory"), "entries_clear")
+    assert_empty(visitor, OTHER)
+    click(visitor.choose(entries_clear_name="memory"), "entries_clear")
+    assert cache().stats().entries == 1, "what removes everything still points at the namespace that was chosen"
+
+
+def test_a_namespace_stays_chosen_when_somebody_else_empties_it(visit: Visit) -> None:
+    put("question", into=cache(namespace=OTHER))
+    visitor = settled(on(visit()).choose(entries_namespace=OTHER))
+    cache(namespace=OTHER).clear()
+    assert_empty(settled(visitor), OTHER)
+    visitor.go("guide")
+    visitor.at.query_params.clear()  # as Streamlit does
+    assert_empty(on(visitor), OTHER)
+    settled(visitor.choose(entries_namespace=NAMESPACE))
+    assert visitor.widget("entries_namespace").options == [NAMESPACE]
+
+
+@pytest.mark.parametrize("name", [OTHER, "x" * 200, "</script> \\ ' %00 {9} **é**"])
+def test_a_link_to_an_emptied_namespace_shows_it_as_empty(visit: Visit, name: str) -> None:
+    put("the first namespace's")
+    visitor = on(visit(), entries_namespace=name)
+    assert_empty(visitor, name)
+    assert link(visitor) == {"entries_namespace": name}
+    assert cache().namespaces() == [NAMESPACE], "looking at it makes none"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\0b", "\u202egnp", "two\nlines"])
+def test_a_link_to_what_can_be_no_namespace_shows_the_first(visit: Visit, name: str) -> None:
+    put("the first namespace's")
+    visitor = on(visit(), entries_namespace=name)
+    assert rows(visitor) == ["the first namespace's"]
+    assert visitor.widget("entries_namespace").options == [NAMESPACE]
+    assert link(visitor) == {}
+
+
+def test_another_strategy_does_not_take_over_a_namespace_that_it_does_not_have(visit: Visit) -> None:
+    put("the first namespace's")
+    put("question", into=cache("json", OTHER))
+    put("question", into=cache("sqlite", OTHER))
+    visitor = on(visit(), entries_strategy="json", entries_namespace=OTHER)
+    settled(visitor.choose(entries_strategy="sqlite"))
+    assert visitor.at.session_state["entries_namespace"] == OTHER, "it has it too"
+    settled(visitor.choose(entries_strategy="memory"))
+    assert rows(visitor) == ["the first namespace's"]
+    assert visitor.widget("entries_namespace").options == [NAMESPACE]
+    assert link(visitor) == {}
+    put("later", into=cache(namespace=OTHER))
+    settled(settled(visitor).choose(entries_namespace=OTHER))
+    cache(namespace=OTHER).clear()
+    assert_empty(settled(visitor), OTHER)
+
+
+def test_the_browsers_way_back_to_an_emptied_namespace_shows_it_as_empty(visit: Visit) -> None:
+    put("question", into=cache("json", OTHER))
+    visitor = settled(on(visit(), entries_strategy="json", entries_namespace=OTHER).choose(entries_strategy="memory"))
+    cache("json", OTHER).clear()
+    assert_empty(on(visitor, entries_strategy="json", entries_namespace=OTHER), OTHER)
+
+
+def assert_empty(visitor: Visitor, namespace: str) -> None:
+    """The page shows this namespace, and that it is empty."""
+    assert visitor.at.session_state["entries_namespace"] == namespace
+    assert visitor.widget("entries_namespace").value == namespace
+    assert namespace in visitor.widget("entries_namespace").options
+    assert "Nothing is stored here yet" in visitor.text
+
+
 # Whose entries
+
+
+def test_who_has_a_namespace_of_their_own_is_offered_no_emptied_one_of_anybody_else(
+    visit: Visit, configure: Configure
+) -> None:
+    theirs = "session-0123456789abcdef:simulated"
+    visitor = on(visit(), entries_namespace="compare-1:x")
+    configure("sharing: private\n")
+    settled(visitor)
+    own = f"{visitor.at.session_state['scope']}:simulated"
+    assert visitor.widget("entries_namespace").options == [own], "what was chosen while all was shared"
+    for strange in (theirs, NAMESPACE, "compare-1:x", own.removesuffix(":simulated"), f"x{own}"):
+        on(visitor, entries_namespace=strange)
+        assert visitor.widget("entries_namespace").options == [own]
+        assert visitor.at.session_state["entries_namespace"] == own
+        fresh = on(visit(), entries_namespace=strange)
+        assert fresh.widget("entries_namespace").options == [f"{fresh.at.session_state['scope']}:simulated"]
 
 
 def test_who_has_a_namespace_of_their_own_never_sees_anothers(visit: Visit, configure: Configure) -> None:
