@@ -20,9 +20,9 @@ _DIRECTIVE = re.compile(r":(?=[a-zA-Z][\w-]*[\[{])|^[ \t]*::+", re.MULTILINE)
 _ICON = re.compile(r":(?=material/|streamlit:)")
 """Streamlit finds these after Markdown has taken the escapes away."""
 _INVISIBLE_BREAK = "\u200b"
-_ADDRESS = re.compile(r"(?<=http)(?=s?://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
-"""Where a bare address is cut, so that it becomes no link. Addresses too are found after Markdown has taken escapes and
-entities away; they are not where another element stands within them."""
+_CUT = re.compile(r"(?<=:)(?=material/|streamlit:)|(?<=http)(?=s?://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+"""Where icons and bare addresses are cut, to be neither icon nor link. Both are found after Markdown has taken escapes
+and entities away; they are not where another element stands within them."""
 _NOTHING = ":small[]"
 """A directive without a text: it can neither be seen nor copied."""
 
@@ -46,8 +46,8 @@ def shown_in_line(text: str) -> str:
     >>> shown_in_line("*www.example.org*")
     '\\\\*www:small[]\\\\.example\\\\.org\\\\*'
     """
-    line = _ICON.sub(f":{_INVISIBLE_BREAK}", " ".join(text.replace("\0", "\u2400").split()))
-    return _NOTHING.join(re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\\\1", part) for part in _ADDRESS.split(line))
+    line = " ".join(text.replace("\0", "\u2400").split())
+    return _NOTHING.join(re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\\\1", part) for part in _CUT.split(line))
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

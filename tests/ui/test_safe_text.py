@@ -12,7 +12,7 @@ from ui.safe_text import safe_markdown, shown_in_line
 
 BREAK = "\u200b"
 NOTHING = ":small[]"
-"""What an address is cut with."""
+"""What an icon or an address is cut with."""
 ADDRESS = re.compile(r"https?://|www\.|[^\s@]@", re.IGNORECASE)
 """With what Markdown finds a bare address."""
 PARTS = ("http", "HTTPS", "s", ":", "//", "/", "www", "WwW", ".", "@", "a", "example.org", "mailto:", " ", "(", "*")
@@ -171,4 +171,4 @@ def test_no_piece_of_a_line_has_an_address_left(text: str) -> None:
 
 
 def test_an_icon_in_a_line_is_shown_as_its_name() -> None:
-    assert shown_in_line(":material/home: :streamlit:") == f"\\:{BREAK}material/home\\: \\:{BREAK}streamlit\\:"
+    assert shown_in_line(":material/home: :streamlit:") == f"\\:{NOTHING}material/home\\: \\:{NOTHING}streamlit\\:"
