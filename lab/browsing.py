@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cache_backends import CacheBackend, CacheError, EntryPage, Tally
+from cache_backends.browse import Cursor
 from cache_backends.records import EntryOrder
 from lab.entry_filter import EntryFilter
 from lab.glance import Glance, look
 from lab.indexing import Progress, telling
-from lab.jobs import Job
+from lab.jobs import Job, RefusedError
 from lab.laboratory import SHARED_SCOPE, Laboratory
 from lab.simulated import SIMULATED_MODEL
 from lab.strategies import StrategyUnavailableError
 
 ALL = EntryFilter()
+
+
+class NoSuchPlaceError(RefusedError, ValueError):
+    """A list was to go on after a place that is none, which links may name as they like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +68,10 @@ def cache_of(lab: Laboratory, strategy: str, namespace: str) -> CacheBackend:
 
 
 def start_list(lab: Laboratory, request: ListRequest) -> ListJob:
-    """Begin to list one page. Raises `jobs.TooManyJobsError`."""
+    """Begin to list one page; it ends in `NoSuchPlaceError` where `after` is none. Raises `jobs.TooManyJobsError`."""
 
     def work(job: ListJob) -> EntryPage:
+        _check_place(request.after)
         cache = cache_of(lab, request.strategy, request.namespace)
         return cache.entries(
             **request.entries.query,
@@ -78,6 +84,14 @@ def start_list(lab: Laboratory, request: ListRequest) -> ListJob:
         )
 
     return lab.jobs.start(work)
+
+
+def _check_place(after: str | None) -> None:
+    try:
+        if after:
+            Cursor.parsed(after)
+    except ValueError as error:
+        raise NoSuchPlaceError(str(error)) from error
 
 
 def start_tally(lab: Laboratory, strategy: str, namespace: str, search: str, ages: Sequence[float]) -> TallyJob:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cache_backends import CacheBackend
-from lab.jobs import Job, Jobs
+from lab.jobs import Job, Jobs, RefusedError
 
 Result = TypeVar("Result")
 
@@ -20,7 +20,7 @@ LOOKED_FOR_NEW, MOST_LOOKED_FOR_NEW_S = 20, 15.0
 long: in a store that others change all the time, whoever turns pages would else have it looked through for each."""
 
 
-class StoppedError(Exception):
+class StoppedError(RefusedError):
     """A person has stopped it."""
 
 
@@ -111,6 +111,6 @@ def telling(job: Job[Progress, Result]) -> Callable[[int, int | None], None]:
     def progress(looked_at: int, of: int | None) -> None:
         job.show(Progress(looked_at, of))
         if job.stopping:
-            raise StoppedError
+            raise StoppedError("It was stopped.")
 
     return progress

@@ -12,6 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from cache_backends import CacheError
+from cache_backends.readable import redact
+
 logger = logging.getLogger("lab.jobs")
 
 T = TypeVar("T")
@@ -23,6 +26,10 @@ MAX_KEPT = 500
 """Finished jobs whose results are kept."""
 FAREWELL_S = 5.0
 """How long the process waits at its end for answers that are being paid for."""
+
+
+class RefusedError(Exception):
+    """What a visitor asked for can't be done, through no mistake of the program. Its text says all there is to say."""
 
 
 class TooManyJobsError(Exception):
@@ -72,7 +79,13 @@ class Job(Generic[P, T]):
         """Do the work in the calling thread and keep what comes of it."""
         try:
             self.result = work(self)
-        except Exception as error:  # a job's error is its result, shown where it was begun
+        except RefusedError as error:  # a job's error is its result, shown where it was begun
+            logger.info("a job was refused: %s", error)  # visitors can bring this about as often as they like
+            self.error = error
+        except CacheError as error:
+            logger.warning("a job failed: %s", redact(str(error)))  # a store that is down needs no traceback
+            self.error = error
+        except Exception as error:
             logger.exception("a job failed")
             self.error = error
         except BaseException as error:  # noqa: BLE001  # such as SystemExit: the thread ends here either way

@@ -45,7 +45,7 @@ def matching(chosen: EntryFilter, now: float) -> Remove:
     def remove(cache: CacheBackend, job: RemovalJob) -> Removal:
         def end_if_stopping(_looked_at: int, _of: int | None) -> None:
             if job.stopping:
-                raise StoppedError
+                raise StoppedError("It was stopped.")
 
         removed, after = 0, None
         try:

@@ -20,6 +20,7 @@ from cache_backends import CacheBackend, CacheConfigError, CacheError, open_cach
 from cache_backends.readable import redact
 from lab.environment import StrategyOfEnvironment
 from lab.foreign import remove_qualified
+from lab.jobs import RefusedError
 from lab.reach import Reach, Standing, Work, in_thread
 from lab.server_urls import kind_of_server, mistake_in, scheme_of, secrets_of, without_secrets
 from lab.settings import Settings, StrategySettings
@@ -32,7 +33,7 @@ RETRY_AFTER_S = 5.0
 NO_ANSWER = "It gives no answer."
 
 
-class StrategyUnavailableError(Exception):
+class StrategyUnavailableError(RefusedError):
     """The strategy can't be used now; the text says why."""
 
 

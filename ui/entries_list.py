@@ -7,7 +7,7 @@ import time
 import streamlit as st
 
 from cache_backends import EntryPage
-from lab.browsing import ListJob, ListRequest, TallyJob
+from lab.browsing import ListJob, ListRequest, NoSuchPlaceError, TallyJob
 from lab.indexing import IndexJob, StoppedError
 from ui import entries_state
 from ui.entries_jobs import Begun, begin_counts, is_behind
@@ -98,7 +98,7 @@ def _watch_list(job: ListJob) -> None:
 def _show_failure(error: Exception) -> None:
     if isinstance(error, StoppedError):
         st.info(_("Stopped. Nothing is shown of what was found so far."), icon=":material/stop_circle:")
-    elif isinstance(error, ValueError):  # of a cursor: all else that a list is asked for is chosen among
+    elif isinstance(error, NoSuchPlaceError):
         st.warning(
             _("This link names a place that is none in this list. Begin at the first page."), icon=":material/link_off:"
         )

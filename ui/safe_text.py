@@ -20,6 +20,11 @@ _DIRECTIVE = re.compile(r":(?=[a-zA-Z][\w-]*[\[{])|^[ \t]*::+", re.MULTILINE)
 _ICON = re.compile(r":(?=material/|streamlit:)")
 """Streamlit finds these after Markdown has taken the escapes away."""
 _INVISIBLE_BREAK = "\u200b"
+_CUT = re.compile(r"(?<=:)(?=material/|streamlit:)|(?<=http)(?=s?://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+"""Where icons and bare addresses are cut, to be neither icon nor link. Both are found after Markdown has taken escapes
+and entities away; they are not where another element stands within them."""
+_NOTHING = ":small[]"
+"""A directive without a text: it can neither be seen nor copied."""
 
 
 def safe_markdown(text: str) -> str:
@@ -36,9 +41,13 @@ def safe_markdown(text: str) -> str:
 
 
 def shown_in_line(text: str) -> str:
-    """Text as it is, for a line of Markdown: every character that Markdown could read as a sign is escaped."""
-    line = _ICON.sub(f":{_INVISIBLE_BREAK}", " ".join(text.replace("\0", "\u2400").split()))
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\\\1", line)
+    """Text as it is, for a line of Markdown: signs of Markdown are escaped, and no address becomes a link.
+
+    >>> shown_in_line("*www.example.org*")
+    '\\\\*www:small[]\\\\.example\\\\.org\\\\*'
+    """
+    line = " ".join(text.replace("\0", "\u2400").split())
+    return _NOTHING.join(re.sub(r"([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\\\1", part) for part in _CUT.split(line))
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:

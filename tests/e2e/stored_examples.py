@@ -28,6 +28,10 @@ HOSTILE = {
     ),
     "right-to-left": "Before \u202eeht si siht\u202c مرحبا بالعالم שלום \u2067עולם\u2069 after",
     "nul": "Before \0 \x01 \x1b[31m after",
+    "addresses": (
+        "Before (http://elsewhere.example/c) www.elsewhere.example a@elsewhere.example HTTPS://elsewhere.example "
+        "mailto:b@elsewhere.example xmpp:c@elsewhere.example after"
+    ),
     "formula": f'Before =HYPERLINK("{ELSEWHERE}","x") after',
     "long-word": "Before " + "W" * 3_000 + " after",
 }
@@ -56,7 +60,11 @@ def json_files(data_dir: Path, namespace: str = OWN) -> CacheBackend:
 def store_hostile(cache: CacheBackend, *, with_big: bool = False) -> dict[str, str]:
     """Store every hostile answer, with a prompt as hostile; return their keys by name."""
     answers = HOSTILE | ({"big": BIG} if with_big else {})
-    keys = {name: store(cache, f"{name}: {answer[:3_000]}", answer) for name, answer in answers.items()}
+    models = {"addresses": "(www.elsewhere.example)"}
+    keys = {
+        name: store(cache, f"{name}: {answer[:3_000]}", answer, model=models.get(name, "simulated"))
+        for name, answer in answers.items()
+    }
     raw = "completion: <b>bold</b> \0 prompt"
     cache.update(
         raw, "not a list of parameters <script>alert('parameters')</script>", [Generation(text="Before after")]

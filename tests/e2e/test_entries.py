@@ -117,6 +117,17 @@ def refuse_dialogs(page: Page) -> list[str]:
     return said
 
 
+def expect_no_way_out(page: Page, *, but_in: str = "") -> None:
+    """No link of the page leads elsewhere, other than links within `but_in` (CSS)."""
+    found = page.evaluate(
+        """but => [...document.querySelectorAll("[data-testid='stMain'] a[href]")]
+            .filter(link => /elsewhere/i.test(link.getAttribute("href")) && !(but && link.closest(but)))
+            .map(link => link.outerHTML)""",
+        but_in,
+    )
+    assert found == []
+
+
 def fill(cache: CacheBackend, number: int) -> list[str]:
     """Store many small entries; every tenth is about a comet."""
     return [
@@ -279,6 +290,7 @@ def test_hostile_answers_are_only_ever_text(app_server: StartServer, new_context
                 links = shown.locator("a[href]:not([href^='#'])").all()  # without those of titles to themselves
                 assert all(link.get_attribute("target") == "_blank" for link in links)
                 assert not [link for link in links if "script:" in (link.get_attribute("href") or "")]
+            expect_no_way_out(page, but_in="[class*='st-key-entry_content']" if title == "Answer" else "")
             assert page.locator("img[src*='elsewhere'], img[src=x], iframe, svg[onload], object, embed").count() == 0
             expect_no_exception(page)
         entry = kept[name]
@@ -291,8 +303,22 @@ def test_hostile_answers_are_only_ever_text(app_server: StartServer, new_context
             with page.expect_download() as downloading:
                 by_key(page, "entry_text_whole").get_by_role("button").click()
             assert downloading.value.path().read_text() == BIG
-    back_to_list(page)
+    open_page(page, f"{server.url}/entries?entries_strategy={strategy}&entry={keys['addresses']}")
+    part(page, "Why would this miss?")
+    asked = by_key(page, "why_prompt").locator("textarea")
+    asked.fill("Now www.elsewhere.example/d and d@elsewhere.example")
+    asked.press("Control+Enter")
+    expect(by_key(page, "why_keys")).to_contain_text("www.elsewhere.example/d")
+    wait_until_drawn(page)
+    expect_no_way_out(page)
+    by_key(page, "entry_delete").get_by_role("button").click()
+    removed = by_key(page, "entries_removed")
+    expect(removed).to_contain_text("(http://elsewhere.example/c) www.elsewhere.example a@")
+    expect_no_way_out(page)
+    expect_found(page, f"{len(keys)} entries")
+    by_key(page, "entry_undo").get_by_role("button").click()
     expect_found(page, f"{len(keys) + 1} entries")
+    expect(removed).to_have_count(0)
     assert page.title() != "taken"
     assert dialogs == []
     assert [url for url in requests_outside(page, server.url) if not url.startswith("blob:")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import pytest
 
 from cache_backends import CacheBackend, CacheUnavailableError, MemoryCache
 from lab import browsing
-from lab.browsing import ListRequest, cache_of, is_visible, namespaces, start_glance, start_list, start_tally
+from lab.browsing import (
+    ListRequest,
+    NoSuchPlaceError,
+    cache_of,
+    is_visible,
+    namespaces,
+    start_glance,
+    start_list,
+    start_tally,
+)
 from lab.entry_filter import EntryFilter
 from lab.indexing import Progress, StoppedError
 from lab.laboratory import SHARED_SCOPE, Laboratory
@@ -123,9 +133,25 @@ def test_a_list_waits_for_no_index(laboratory: Laboratory, slow: Slow) -> None:
 
 
 @pytest.mark.parametrize("after", ["x", "no cursor", "é" * 9, "\0", "x" * 100_000, "W10", "bnVsbA"])
-def test_a_place_that_is_none_ends_the_list_with_a_mistake(laboratory: Laboratory, after: str) -> None:
+def test_a_place_that_is_none_ends_the_list_with_a_mistake_of_the_visitor(
+    laboratory: Laboratory, after: str, caplog: pytest.LogCaptureFixture
+) -> None:
     request = ListRequest(strategy="memory", namespace=NAMESPACE, after=after)
-    assert isinstance(done(start_list(laboratory, request)).error, ValueError)
+    assert isinstance(done(start_list(laboratory, request)).error, NoSuchPlaceError)
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.INFO]
+
+
+def test_a_mistake_of_the_program_in_a_list_is_logged_with_its_traceback(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(MemoryCache, "entries", broken)
+    error = done(start_list(laboratory, ListRequest(strategy="memory", namespace=NAMESPACE))).error
+    assert isinstance(error, ValueError)
+    assert not isinstance(error, NoSuchPlaceError)
+    assert "Traceback" in caplog.text
 
 
 def test_a_list_tells_how_far_it_is_and_can_be_stopped(laboratory: Laboratory, slow: Slow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from cache_backends import CacheUnavailableError
 from lab import jobs as jobs_module
-from lab.jobs import MAX_KEPT, MAX_RUNNING, Job, Jobs, TooManyJobsError
+from lab.jobs import MAX_KEPT, MAX_RUNNING, Job, Jobs, RefusedError, TooManyJobsError
 
 LONG_S = 30.0
 """A bound on waiting for what happens at once: reached only where the test fails."""
@@ -42,6 +44,25 @@ def test_the_result_is_kept(jobs: Jobs) -> None:
     assert (job.finished, job.result, job.error, job.progress) == (True, 7, None, [])
 
 
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(RefusedError("no such place"), logging.INFO), (CacheUnavailableError("it is locked"), logging.WARNING)],
+)
+def test_what_is_no_mistake_of_the_program_is_logged_in_a_line(
+    jobs: Jobs, caplog: pytest.LogCaptureFixture, error: Exception, level: int
+) -> None:
+    def work(job: Job[str, int]) -> int:
+        raise error
+
+    with caplog.at_level(logging.INFO, "lab.jobs"):
+        job = jobs.start(work)
+        assert job.wait(LONG_S)
+    assert job.error is error
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (level, None)
+    assert str(error) in record.getMessage()
+
+
 def test_an_error_is_kept_and_logged(jobs: Jobs, caplog: pytest.LogCaptureFixture) -> None:
     def work(job: Job[str, int]) -> int:
         raise ValueError("no luck")
@@ -51,6 +72,7 @@ def test_an_error_is_kept_and_logged(jobs: Jobs, caplog: pytest.LogCaptureFixtur
     assert job.result is None
     assert isinstance(job.error, ValueError)
     assert "a job failed" in caplog.text
+    assert "Traceback" in caplog.text
 
 
 def test_what_ends_the_thread_is_an_error_too(jobs: Jobs) -> None:

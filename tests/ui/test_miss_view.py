@@ -65,7 +65,7 @@ class Explanation:
     @property
     def verdict(self) -> str:
         (shown,) = [*self.at.success, *self.at.warning, *self.at.info]
-        return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", shown.value).replace("\u200b", "").strip("*")
+        return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", shown.value).replace(":small[]", "").strip("*")
 
     @property
     def rows(self) -> dict[str, tuple[str, str]]:

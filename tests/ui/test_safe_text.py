@@ -11,6 +11,12 @@ from hypothesis import strategies as st
 from ui.safe_text import safe_markdown, shown_in_line
 
 BREAK = "\u200b"
+NOTHING = ":small[]"
+"""What an icon or an address is cut with."""
+ADDRESS = re.compile(r"https?://|www\.|[^\s@]@", re.IGNORECASE)
+"""With what Markdown finds a bare address."""
+PARTS = ("http", "HTTPS", "s", ":", "//", "/", "www", "WwW", ".", "@", "a", "example.org", "mailto:", " ", "(", "*")
+ADDRESSES = st.lists(st.sampled_from(PARTS), max_size=14).map("".join)
 SIGNS = st.text(alphabet="![]()$:`~<>-*_#{}/ \n\\abcred", max_size=60)
 """Texts that consist of what Markdown reads as signs."""
 NO_CODE = SIGNS.map(lambda text: re.sub(r"[`~\\]", "", text))
@@ -135,13 +141,34 @@ def test_nul_is_shown_as_a_sign() -> None:
     assert shown_in_line("a\0b") == "a␀b"
 
 
-@given(st.text(max_size=80) | SIGNS)
+@given(st.text(max_size=80) | SIGNS | ADDRESSES)
 def test_a_line_shows_exactly_its_text(text: str) -> None:
-    line = shown_in_line(text)
+    line = shown_in_line(text).replace(NOTHING, "")  # an escaped sign is none of it
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*_{}\[\]()<>#|$~:&!]", line)
     assert "\n" not in line
     assert re.sub(r"\\([\\`*_{}\[\]()<>#+\-.!|$~:&])", r"\1", line) == " ".join(text.replace("\0", "␀").split())
 
 
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("http://a.example/c", r"http:small[]\://a\.example/c"),
+        ("(HTTPS://a.example)", r"\(HTTP:small[]S\://a\.example\)"),
+        ("see Www.a.example", r"see Www:small[]\.a\.example"),
+        ("someone@a.example", r"someone:small[]@a\.example"),
+        ("mailto:b@a.example", r"mailto\:b:small[]@a\.example"),
+        ("xmpp:b@a.example/r", r"xmpp\:b:small[]@a\.example/r"),
+    ],
+)
+def test_an_address_in_a_line_is_cut_so_that_it_is_no_link(text: str, cut: str) -> None:
+    assert shown_in_line(text) == cut
+
+
+@given(ADDRESSES)
+def test_no_piece_of_a_line_has_an_address_left(text: str) -> None:
+    pieces = shown_in_line(text).split(NOTHING)
+    assert not [piece for piece in pieces if ADDRESS.search(re.sub(r"\\([^\w\s])", r"\1", piece))]
+
+
 def test_an_icon_in_a_line_is_shown_as_its_name() -> None:
-    assert shown_in_line(":material/home: :streamlit:") == f"\\:{BREAK}material/home\\: \\:{BREAK}streamlit\\:"
+    assert shown_in_line(":material/home: :streamlit:") == f"\\:{NOTHING}material/home\\: \\:{NOTHING}streamlit\\:"
