@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-_PAGE, _LEFT = "page_of_link", "left_in_link"
+_PAGE, _LEFT, _CHOSEN, _IS_OLD = "page_of_link", "left_in_link", "chosen_in_link", "link_is_old"
 
 
 def choose_from_link(key: str, allowed: Sequence[str], default: str) -> None:
@@ -21,14 +21,17 @@ def choose_from_link(key: str, allowed: Sequence[str], default: str) -> None:
 
 def begin_page(page: str) -> None:
     """Before a page runs: another one has another link, which says nothing of what was chosen on this one before."""
-    if st.session_state.get(_PAGE) != page:
-        st.session_state[_PAGE], st.session_state[_LEFT] = page, {}
+    state = st.session_state
+    if state.get(_PAGE) != page:
+        state[_PAGE], state[_LEFT], state[_CHOSEN] = page, {}, {}
+    # Who chooses something else while the page still answers to the last choice sends the link of before that along.
+    state[_IS_OLD] = any(key in state and state[key] != chosen for key, chosen in state[_CHOSEN].items())
 
 
 def went_elsewhere(key: str) -> bool:
     """Whether the link says something else than what was left in it: somebody went back or forward in the browser."""
     left = st.session_state.get(_LEFT, {})
-    return key in left and left[key] != st.query_params.get(key)
+    return key in left and left[key] != st.query_params.get(key) and not st.session_state.get(_IS_OLD, False)
 
 
 def follow_link(key: str, allowed: Sequence[str], default: str) -> None:
@@ -47,3 +50,4 @@ def keep_in_link(key: str, default: str) -> None:
     elif st.query_params.get(key) != chosen:
         st.query_params[key] = chosen
     st.session_state.setdefault(_LEFT, {})[key] = st.query_params.get(key)
+    st.session_state.setdefault(_CHOSEN, {})[key] = chosen
