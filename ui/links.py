@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from ui import choices
+
 _PAGE, _LEFT, _CHOSEN, _IS_OLD = "page_of_link", "left_in_link", "chosen_in_link", "link_is_old"
 
 
@@ -25,7 +27,7 @@ def begin_page(page: str) -> None:
     if state.get(_PAGE) != page:
         state[_PAGE], state[_LEFT], state[_CHOSEN] = page, {}, {}
     # Who chooses something else while the page still answers to the last choice sends the link of before that along.
-    state[_IS_OLD] = any(key in state and state[key] != chosen for key, chosen in state[_CHOSEN].items())
+    state[_IS_OLD] = any(key in state and choices.chosen(key) != value for key, value in state[_CHOSEN].items())
 
 
 def went_elsewhere(key: str) -> bool:
@@ -50,4 +52,4 @@ def keep_in_link(key: str, default: str) -> None:
     elif st.query_params.get(key) != chosen:
         st.query_params[key] = chosen
     st.session_state.setdefault(_LEFT, {})[key] = st.query_params.get(key)
-    st.session_state.setdefault(_CHOSEN, {})[key] = chosen
+    st.session_state.setdefault(_CHOSEN, {})[key] = choices.chosen(key)
