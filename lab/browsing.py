@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cache_backends import CacheBackend, CacheError, EntryPage, Tally
-from cache_backends.browse import Cursor
+from cache_backends.browse import Cursor, no_progress
+from cache_backends.browse import Progress as Told
 from cache_backends.records import EntryOrder
 from lab.entry_filter import EntryFilter
 from lab.glance import Glance, look
@@ -72,18 +73,35 @@ def start_list(lab: Laboratory, request: ListRequest) -> ListJob:
 
     def work(job: ListJob) -> EntryPage:
         _check_place(request.after)
-        cache = cache_of(lab, request.strategy, request.namespace)
-        return cache.entries(
-            **request.entries.query,
-            order_by=request.order_by,
-            descending=request.descending,
-            limit=request.limit,
-            after=request.after,
-            up_to_date=False,
-            progress=telling(job),
-        )
+        return _page(cache_of(lab, request.strategy, request.namespace), request, telling(job))
 
     return lab.jobs.start(work)
+
+
+def place_before(lab: Laboratory, request: ListRequest) -> str | None:
+    """Where the page before the one asked for begins, found by going back over it; None for the beginning.
+
+    That is given too where the way leads over entries that lack the value they are ordered by, which come last either
+    way. Raises `CacheError`, `NoSuchPlaceError` and `StrategyUnavailableError`.
+    """
+    _check_place(request.after)
+    if not request.after or Cursor.parsed(request.after).is_missing:
+        return None
+    back = replace(request, descending=not request.descending)
+    before = _page(cache_of(lab, request.strategy, request.namespace), back).next
+    return None if before is None or Cursor.parsed(before).is_missing else before
+
+
+def _page(cache: CacheBackend, request: ListRequest, progress: Told = no_progress) -> EntryPage:
+    return cache.entries(
+        **request.entries.query,
+        order_by=request.order_by,
+        descending=request.descending,
+        limit=request.limit,
+        after=request.after,
+        up_to_date=False,
+        progress=progress,
+    )
 
 
 def _check_place(after: str | None) -> None:

@@ -122,7 +122,7 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
         )  # fmt: skip
         st.button(
             _("Previous"), key="entries_previous", icon=":material/chevron_left:",
-            on_click=entries_state.previous_page, disabled=not entries_state.pages_before(),
+            on_click=entries_state.previous_page, disabled=asked.after is None,
         )  # fmt: skip
         st.button(
             _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",

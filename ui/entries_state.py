@@ -15,6 +15,7 @@ from cache_backends.records import EntryOrder, EntryState
 from lab import browsing
 from lab.browsing import ListRequest
 from lab.facets import AGE_CHOICES, SIZE_CLASSES, Narrowing
+from lab.jobs import RefusedError
 from lab.moving import ImportJob
 from lab.removal import RemovalJob
 from lab.strategies import StrategyUnavailableError
@@ -179,6 +180,10 @@ def request() -> ListRequest:
         first_page()
     state().listed = place
     pages_before()
+    return _request()
+
+
+def _request() -> ListRequest:
     return ListRequest(
         strategy=strategy(),
         namespace=namespace(),
@@ -213,9 +218,13 @@ def pages_before() -> list[str | None]:
 
 
 def previous_page() -> None:
-    """Go back to where this page was gone to from."""
+    """Go back to where this page was gone to from; for who came by a link, to the page before it."""
     before = pages_before()
-    at = before.pop() if before else None
+    try:
+        at = before.pop() if before else browsing.place_before(laboratory(), _request())
+    except (CacheError, RefusedError) as error:
+        state().mistake = safe(str(error))
+        return
     if at is None:
         st.query_params.pop(AFTER, None)
     else:

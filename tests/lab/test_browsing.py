@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cache_backends import CacheBackend, CacheUnavailableError, MemoryCache
+from cache_backends.records import EntryOrder
 from lab import browsing
 from lab.browsing import (
     ListRequest,
@@ -16,6 +18,7 @@ from lab.browsing import (
     cache_of,
     is_visible,
     namespaces,
+    place_before,
     start_glance,
     start_list,
     start_tally,
@@ -122,6 +125,35 @@ def test_a_list_has_what_was_asked_for_page_by_page(laboratory: Laboratory, stra
         if after is None:
             break
     assert shown == ["apple"] * 6
+
+
+@pytest.mark.parametrize("order", ["created_at", "hits", "size_bytes", "last_used_at"])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("strategy", OURS)
+def test_the_page_before_one_is_found_from_its_place_alone(
+    laboratory: Laboratory, strategy: str, order: EntryOrder, descending: bool, clock: Clock
+) -> None:
+    cache = own(laboratory, strategy)
+    for number in range(11):
+        clock.advance(number % 3)
+        fill(cache, 1, prompt=f"apple {number}")
+    cache.bring_up_to_date()
+    asked = ListRequest(strategy=strategy, namespace=NAMESPACE, order_by=order, descending=descending, limit=3)
+    places: list[str | None] = [None]
+    while (page := done(start_list(laboratory, replace(asked, after=places[-1]))).result) and page.next:
+        places.append(page.next)
+    assert len(places) == 4
+    assert [place_before(laboratory, replace(asked, after=place)) for place in places] == [None, *places[:-1]]
+
+
+def test_a_page_before_entries_without_the_value_is_the_first(laboratory: Laboratory) -> None:
+    fill(own(laboratory, "memory"), 7)  # which live for ever
+    asked = ListRequest(strategy="memory", namespace=NAMESPACE, order_by="expires_at", limit=3)
+    page = done(start_list(laboratory, asked)).result
+    assert page is not None
+    assert place_before(laboratory, replace(asked, after=page.next)) is None
+    with pytest.raises(NoSuchPlaceError):
+        place_before(laboratory, replace(asked, after="no cursor"))
 
 
 def test_a_list_waits_for_no_index(laboratory: Laboratory, slow: Slow) -> None:

@@ -102,6 +102,18 @@ def test_pages_follow_each_other_and_lead_back(visit: Visit, strategy: str) -> N
     assert visitor.widget("entries_previous").disabled
 
 
+def test_who_came_to_a_page_by_its_link_can_go_to_the_one_before(visit: Visit) -> None:
+    for number in range(PAGE_ROWS * 2 + 3):
+        put(f"question {number:03}", days_old=(number + 1) / 1_000)
+    visitor = on(visit())
+    shown = [rows(visitor), rows(click(visitor, "entries_next"))]
+    click(visitor, "entries_next")
+    by_link = on(visit(), **{"after": str(link(visitor)["after"])})
+    assert rows(click(by_link, "entries_previous")) == shown[1]
+    assert rows(click(by_link, "entries_previous")) == shown[0]
+    assert "after" not in link(by_link)
+
+
 def test_who_comes_back_to_the_page_is_at_the_beginning(visit: Visit) -> None:
     fill(cache(), PAGE_ROWS + 1)
     visitor = click(on(visit()), "entries_next")
