@@ -108,7 +108,7 @@ def test_who_came_to_a_page_by_its_link_can_go_to_the_one_before(visit: Visit) -
     visitor = on(visit())
     shown = [rows(visitor), rows(click(visitor, "entries_next"))]
     click(visitor, "entries_next")
-    by_link = on(visit(), **{"after": str(link(visitor)["after"])})
+    by_link = on(visit(), after=str(link(visitor)["after"]))
     assert rows(click(by_link, "entries_previous")) == shown[1]
     assert rows(click(by_link, "entries_previous")) == shown[0]
     assert "after" not in link(by_link)

@@ -10,7 +10,7 @@ import pytest
 import lab.jobs
 from tests.lab.made_up_server import LONG_S, MadeUpServer
 from tests.pages.conftest import Configure, Visit
-from tests.pages.visitor import Visitor
+from tests.pages.visitor import Visitor, as_read
 
 URL = "redis://app:hunter2secret@cache:6379/0"
 SAGAN = "Who was Carl Sagan?"
@@ -36,9 +36,7 @@ def rows(visitor: Visitor) -> pd.DataFrame:
     columns = ("title", "now", "may_lose", "holds", "trial")
     names = [key.removeprefix("health_") for key in visitor.keys if key.startswith("health_")]
     found = {
-        name: [
-            shown.value.replace("\\", "").replace("\u00a0", " ") for shown in visitor.widget(f"health_{name}").markdown
-        ]
+        name: [as_read(shown.value).replace("\u00a0", " ") for shown in visitor.widget(f"health_{name}").markdown]
         for name in names
         if name not in ("check", "stop", "result")
     }

@@ -20,6 +20,11 @@ PATIENCE_S = 30.0
 """How long a job may take before the test is given up: not a limit that anything should come near."""
 
 
+def as_read(markdown: str) -> str:
+    """Markdown without its escapes, and without what keeps addresses from being links."""
+    return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown.replace(":small[]", ""))
+
+
 class Visitor:
     """One browser session. What it does returns when the page shows what came of it."""
 
@@ -122,7 +127,7 @@ class Visitor:
             value = getattr(node, "value", None)
             shown += [value] if isinstance(value, str) else []
             shown += [str(label)] if (label := getattr(node, "label", None)) else []
-        return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", "\n".join(shown))
+        return as_read("\n".join(shown))
 
     @property
     def everything(self) -> str:
