@@ -17,10 +17,10 @@ from ui.session import laboratory
 from ui.waiting import begin, is_begun, wait_for
 
 INDEX_PATIENCE_S = 0.15
-COUNTS_PATIENCE_S = 0.02
+COUNTS_PATIENCE_S = 0.05
 """So long the page waits for counts once there is a list: what each choice would leave stands in no choice that is
 closed."""
-COUNTED_BEFORE_SHOWN = 10_000
+COUNTED_BEFORE_SHOWN = 20_000
 """So many entries that a search has found are counted by kind within that time."""
 COUNTS_KEPT_S = 10.0
 """So long what took a while to count is shown as it was, while one goes from page to page."""
