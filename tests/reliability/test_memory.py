@@ -66,8 +66,7 @@ def test_threads_that_come_and_go_leave_descriptors_threads_and_disk_as_they_wer
                 disk_before = bytes_below(tmp_path)
         fds, threads = descriptors_and_threads()
         assert threads == threads_before
-        # Connections to store and index, with a file and a log each, for as many threads as were busy in one moment.
-        assert fds <= fds_before + 2 * 2 * THREADS
+        assert fds <= fds_before + 2 * THREADS  # connections for as many threads as were busy in one moment
         assert bytes_below(tmp_path) <= 2 * disk_before + 100_000
         assert cache.stats().entries <= 101
         assert cache.counters.evictions > OPERATIONS / 10
