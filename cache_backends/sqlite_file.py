@@ -33,6 +33,12 @@ FIRST_WAIT_S = 0.0001
 """A transaction of another process takes about as long. SQLite's own handler begins with 1 ms, which halves the rate
 of two processes that write."""
 
+CONNECTIONS = 4
+"""Kept open for each file. As many threads as one likes take turns with these as fast as with one each, since Python
+runs one of them at a time; each takes two descriptors and up to `PAGE_CACHE_KIB` of memory."""
+TURN_WAIT_S = 0.005
+"""How long to wait for one of them rather than open another, which is closed after its use. Opening takes 1 to 2 ms."""
+
 FORK_WAIT_S = 1.0
 """How long a fork waits for connections that other threads are using."""
 
@@ -87,6 +93,8 @@ class SQLiteFile(Forkable):
         self._closed = False
         self._lock = threading.RLock()
         self._writing = threading.Lock()  # threads queue here: SQLite's own lock is waited for in steps
+        self._given = threading.Condition()
+        self._waiting = 0
         tell_of_forks(self)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +115,7 @@ class SQLiteFile(Forkable):
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._open()
+            connection = self._await_or_open()
         try:
             return connection.reader.execute(query, bindings).get
         except apsw.Error as error:
@@ -180,16 +188,20 @@ class SQLiteFile(Forkable):
             yield connection
 
     def take(self) -> Connection:
-        """An idle connection, or a new one."""
+        """An idle connection, one that is given back in a moment, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
-            return self._open()
+            return self._await_or_open()
 
     def give(self, connection: Connection) -> None:
-        """Give a connection back for the next to take; one to a file that was left meanwhile is closed."""
-        if connection.inode == self._inode and not self._closed and connection.getautocommit():
+        """Give a connection back for the next to take; one too many, or to a file that was left, is closed."""
+        is_current = connection.inode == self._inode and not self._closed
+        if is_current and len(self._idle) < CONNECTIONS and connection.getautocommit():
             self._idle.append(connection)
+            if self._waiting:
+                with self._given:
+                    self._given.notify()
             if connection.inode != self._inode or self._closed:  # since that was asked
                 self._drop_connections()
         else:
@@ -229,6 +241,7 @@ class SQLiteFile(Forkable):
         self._forker = None
         self._lock = threading.RLock()
         self._writing = threading.Lock()
+        self._given, self._waiting = threading.Condition(), 0
 
     @property
     def identity(self) -> int | None:
@@ -250,11 +263,30 @@ class SQLiteFile(Forkable):
             connection.close()
         self._opened.discard(connection)
 
+    def _await_or_open(self) -> Connection:
+        connection = self._given_back() if len(self._opened) >= CONNECTIONS else None
+        return self._open() if connection is None else connection
+
+    def _given_back(self) -> Connection | None:
+        deadline = time.monotonic() + TURN_WAIT_S
+        with self._given:
+            self._waiting += 1  # before looking: whoever gives one back looks for who waits afterwards
+            try:
+                while True:
+                    with contextlib.suppress(IndexError):
+                        return self._idle.pop()
+                    if not self._given.wait(deadline - time.monotonic()):
+                        return None
+            finally:
+                self._waiting -= 1
+
     def _open(self) -> Connection:
         if self._closed:
             raise CacheUnavailableError(f"The {self.schema.content} on {self.path} was closed. Open a new one.")
         try:
             with self._lock:
+                with contextlib.suppress(IndexError):
+                    return self._idle.pop()  # given back while others opened theirs
                 try:
                     return self._open_ready()
                 except DAMAGE as error:
