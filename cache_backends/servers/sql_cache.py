@@ -58,7 +58,7 @@ class SQLCache(ServerCache):
                 session.change(self._statements.know_text, (number, text.encode()))
             self._write_row(session, row)
 
-        self._store.run(write)
+        self._store.run_in_turn(entry.digest, write)
         self._store.known.add(self.namespace, entry.llm_string)
 
     def _write_row(self, session: Session, row: Sequence[Any]) -> None:

@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 
 PATIENT_AT_ONCE = 2
 """Connections of a process that browse or tidy up at the same time."""
+TURNS = 16
+"""Keys whose bytes differ mostly get another of these, and don't wait for each other."""
 PATIENCE_S = 30.0
 """How long one statement may take that browses or tidies up, which no model waits for."""
 
@@ -37,6 +39,7 @@ class SQLStore(ServerStore, Forkable):
         self._name = cache.address.name
         self._timeout_s = cache.timeout_s
         self._making = threading.Lock()
+        self._turns = _locks()
         self.has_tables = False
         self.known = KnownTexts()
         patience_s = max(PATIENCE_S, cache.timeout_s)
@@ -45,12 +48,27 @@ class SQLStore(ServerStore, Forkable):
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
-        """A thread of the parent may be making tables."""
+        """A thread of the parent may be making tables, or writing."""
         self._making = threading.Lock()
+        self._turns = _locks()
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
         """The result of an operation that a model waits for. Raises `CacheError`."""
         return self.ask(lambda: self._run(self._sessions, operation))
+
+    def run_in_turn(self, digest: bytes, operation: Callable[[Session], Result]) -> Result:
+        """`run` for an operation that writes what is under a key: one thread after another, if it is soon its turn.
+
+        On the server they would wait too, each with a connection; and where a row changes its length, InnoDB goes
+        through all who wait for it: 64 threads of eight processes write one key ten times as fast when they queue here.
+        """
+        turn = self._turns[digest[0] % TURNS]
+        has_turn = turn.acquire(timeout=self._timeout_s / 10)
+        try:
+            return self.run(operation)
+        finally:
+            if has_turn:
+                turn.release()
 
     def run_patiently(self, operation: Callable[[Session], Result]) -> Result:
         """The result of an operation that may take long. Raises `CacheError`, soon where the server does not answer."""
@@ -151,3 +169,7 @@ class SQLStore(ServerStore, Forkable):
                 f"{self.statements.format_table} was made by another version (format {version}; this one knows "
                 f"{FORMAT}). Use that version, or another prefix=."
             )
+
+
+def _locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(TURNS))
