@@ -7,5 +7,6 @@ switches on its old page discovery, which breaks deep links on a fresh server.
 import streamlit as st
 
 from ui.export_route import ROUTES
+from ui.garbage import short_collections
 
-app = st.App("ui/shell.py", routes=ROUTES)
+app = st.App("ui/shell.py", routes=ROUTES, lifespan=short_collections)
