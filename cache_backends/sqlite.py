@@ -42,9 +42,9 @@ class SQLiteStore:
     """What the views of one SQLite cache share: the file, its limits, and uses not yet written."""
 
     def __init__(self, path: Path, max_entries: int | None, max_bytes: int | None) -> None:
-        self.file = SQLiteFile(path, SCHEMA)
+        file = self.file = SQLiteFile(path, SCHEMA)
         self.uses: UnwrittenUses[tuple[str, bytes]] = UnwrittenUses()
-        self.limits = Limits(max_entries, max_bytes, lambda: newest_use(self.file))
+        self.limits = Limits(max_entries, max_bytes, lambda: newest_use(file))  # no cycle: who drops it closes it
         self.index = IndexBeside(path.with_name(f"{path.name}.browse"), str(path))
 
     def close(self) -> None:

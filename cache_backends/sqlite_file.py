@@ -199,11 +199,11 @@ class SQLiteFile(Forkable):
         is_current = connection.inode == self._inode and not self._closed
         if is_current and len(self._idle) < CONNECTIONS and connection.getautocommit():
             self._idle.append(connection)
-            if self._waiting:
-                with self._given:
-                    self._given.notify()
             if connection.inode != self._inode or self._closed:  # since that was asked
                 self._drop_connections()
+            elif self._waiting:
+                with self._given:
+                    self._given.notify()
         else:
             self._close_connection(connection)
 
@@ -301,7 +301,7 @@ class SQLiteFile(Forkable):
 
     def _open_ready(self) -> Connection:
         self._create_if_missing()
-        self._inode = os.stat(self.path).st_ino
+        self._use(os.stat(self.path).st_ino)
         connection = Connection(str(self.path))
         connection.inode = self._inode
         try:
@@ -343,6 +343,10 @@ class SQLiteFile(Forkable):
             inode: int | None = os.stat(self.path).st_ino
         except OSError:
             inode = None
+        self._use(inode)
+
+    def _use(self, inode: int | None) -> None:
+        """From now on this file, and none of the connections to another that had the path before."""
         if inode != self._inode:
             self._inode = inode
             self._drop_connections()

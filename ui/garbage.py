@@ -10,9 +10,12 @@ import asyncio
 import contextlib
 import gc
 import sys
+import time
 from collections.abc import AsyncIterator
 
 LOOK_S = 1.0
+AGAIN_S = 3600.0
+"""So seldom garbage is looked for among what is left out, too: sessions that have ended, say."""
 
 
 @contextlib.asynccontextmanager
@@ -23,15 +26,17 @@ async def short_collections(_app: object) -> AsyncIterator[None]:
         yield
     finally:
         watching.cancel()
+        gc.unfreeze()
 
 
 async def _watch() -> None:
     seen = left_out = 0
+    again_at = 0.0
     while True:
         loaded = len(sys.modules)
-        if loaded == seen != left_out:
+        if loaded == seen and (loaded != left_out or time.monotonic() >= again_at):
             leave_out_what_is_there()
-            left_out = loaded
+            left_out, again_at = loaded, time.monotonic() + AGAIN_S
         seen = loaded
         await asyncio.sleep(LOOK_S)
 
@@ -39,8 +44,8 @@ async def _watch() -> None:
 def leave_out_what_is_there() -> None:
     """From now on collections go through what is made from now on.
 
-    Sessions that are open now are left out too: what they leave in cycles when they end stays in memory, until this
-    is called once more.
+    Sessions that are open now are left out too: what they leave in cycles when they end stays in memory until this is
+    called once more.
     """
     gc.unfreeze()
     gc.collect()

@@ -44,9 +44,24 @@ def test_a_connection_given_back_in_time_goes_to_who_waits(file: SQLiteFile, mon
     while not file._waiting:
         assert waiter.is_alive()
     file.give(taken[0])
-    waiter.join(LONG_S)
+    waiter.join(LONG_S / 2)  # it does not come to that by itself
     assert got == [taken[0]]
     assert len(file._opened) == CONNECTIONS
+
+
+def test_where_the_file_was_replaced_no_connection_to_the_old_one_is_used_again(file: SQLiteFile) -> None:
+    taken = [file.take() for _ in range(CONNECTIONS)]
+    for name in file.path.parent.glob("cache.db*"):
+        name.rename(name.with_suffix(".away"))
+    file.give(taken.pop())  # nobody knows of it yet
+    opened = file._open_ready()
+    assert opened.inode == file.path.stat().st_ino
+    assert list(file._idle) == []
+    for connection in taken:
+        file.give(connection)
+    assert list(file._idle) == []
+    file.give(opened)
+    assert list(file._idle) == [opened]
 
 
 def test_a_crowd_of_readers_leaves_no_more_than_the_connections_that_are_kept(file: SQLiteFile) -> None:

@@ -7,7 +7,8 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -22,6 +23,9 @@ def whole_collections() -> Iterator[None]:
     gc.unfreeze()
 
 
+ROOT = Path(__file__).parents[2]
+
+
 class Thing:
     """Something that holds itself when it is told to."""
 
@@ -31,6 +35,15 @@ class Thing:
 def is_gone_through(thing: object) -> bool:
     """Whether a collection looks at it."""
     return any(other is thing for other in gc.get_objects())
+
+
+async def happened(it: Callable[[], bool]) -> None:
+    """Wait until the app has looked often enough for that. Raises AssertionError."""
+    for _ in range(1_000):
+        if it():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never happens")
 
 
 def test_what_is_there_is_left_out_and_what_comes_later_is_collected() -> None:
@@ -62,23 +75,36 @@ def test_modules_that_are_loaded_while_the_app_serves_are_left_out_too(monkeypat
 
     async def serve() -> None:
         async with garbage.short_collections(None):
-            await left_out(first := Thing())
+            first = Thing()
+            await happened(lambda: not is_gone_through(first))
             second = Thing()
             for _ in range(5):
                 await asyncio.sleep(0)
             assert is_gone_through(second)  # nothing was loaded
             monkeypatch.setitem(sys.modules, "loaded_later", ModuleType("loaded_later"))
-            await left_out(second)
+            await happened(lambda: not is_gone_through(second))
             assert not is_gone_through(first)
 
-    async def left_out(thing: Thing) -> None:
-        for _ in range(1_000):  # looks of the app
-            if not is_gone_through(thing):
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("it is never left out")
+    asyncio.run(serve())
+
+
+def test_what_was_left_out_is_gone_through_again_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "LOOK_S", 0)
+    monkeypatch.setattr(garbage, "AGAIN_S", 0)
+
+    async def serve() -> None:
+        async with garbage.short_collections(None):
+            gone = await left_out_and_dropped()
+            await happened(lambda: gone() is None)
+
+    async def left_out_and_dropped() -> weakref.ref[Thing]:
+        thing = Thing()
+        thing.itself = thing
+        await happened(lambda: not is_gone_through(thing))
+        return weakref.ref(thing)
 
     asyncio.run(serve())
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_app_keeps_its_collections_short() -> None:
@@ -93,4 +119,4 @@ with TestClient(app) as client:
     while not gc.get_freeze_count():
         assert client.get("/_stcore/health").status_code == 200
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=ROOT)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from cache_backends import open_cache
+from cache_backends.errors import CacheUnreachableError
+from cache_backends.servers.breaker import FAILURES
 from cache_backends.servers.mysql import MySQLCache
 from cache_backends.servers.sql_session import Session
-from cache_backends.servers.sql_store import TURNS, SQLStore
+from cache_backends.servers.sql_store import SQLStore
 from tests.cache_backends.backends import own_prefix
 from tests.reliability.stores import HANG_SECONDS, at_once
 from tests.servers.available import available
@@ -25,6 +27,7 @@ def store(tmp_path: Path) -> Iterator[SQLStore]:
     """The connections of a cache whose calls may take so long that no turn is ever given up."""
     with open_cache(available(shared_mariadb).url(prefix=own_prefix(tmp_path), timeout=10 * HANG_SECONDS)) as cache:
         assert isinstance(cache, MySQLCache)
+        cache._store.need_tables()
         yield cache._store
 
 
@@ -41,7 +44,7 @@ def test_writers_of_one_key_never_overlap(store: SQLStore) -> None:
 
 
 def test_a_writer_of_another_key_waits_for_nobody(store: SQLStore) -> None:
-    assert OTHER_KEY[0] % TURNS != KEY[0] % TURNS
+    assert OTHER_KEY[0] != KEY[0]
     both_are_inside = threading.Barrier(2)
     at_once(
         lambda: store.run_in_turn(KEY, lambda _: both_are_inside.wait(HANG_SECONDS)),
@@ -53,6 +56,13 @@ def test_whose_turn_does_not_come_soon_goes_ahead(store: SQLStore) -> None:
     store._timeout_s = 0.01
     both_are_inside = threading.Barrier(2)
     at_once(*[lambda: store.run_in_turn(KEY, lambda _: both_are_inside.wait(HANG_SECONDS))] * 2)
+
+
+def test_nobody_waits_for_a_turn_at_a_server_that_is_left_alone(store: SQLStore) -> None:
+    for _ in range(FAILURES):
+        store.breaker.failed("It did not answer.")
+    with store._turns[0], pytest.raises(CacheUnreachableError, match="left alone"):
+        store.run_in_turn(KEY, lambda session: session.select("select 1"))
 
 
 def test_a_write_that_fails_ends_its_turn(store: SQLStore) -> None:
