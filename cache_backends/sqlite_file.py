@@ -301,9 +301,10 @@ class SQLiteFile(Forkable):
 
     def _open_ready(self) -> Connection:
         self._create_if_missing()
-        self._use(os.stat(self.path).st_ino)
+        inode = os.stat(self.path).st_ino
+        self._use(inode)
         connection = Connection(str(self.path))
-        connection.inode = self._inode
+        connection.inode = inode
         try:
             connection.set_busy_handler(_Patience())
             connection.reader, connection.writer = connection.cursor(), connection.cursor()
