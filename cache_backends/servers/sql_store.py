@@ -22,10 +22,10 @@ Result = TypeVar("Result")
 
 PATIENT_AT_ONCE = 2
 """Connections of a process that browse or tidy up at the same time."""
-TURNS = 256
-"""So many that writers of different keys hardly ever wait for each other: one for each first byte of a key."""
 PATIENCE_S = 30.0
 """How long one statement may take that browses or tidies up, which no model waits for."""
+TURNS = 256
+"""So many that writers of different keys hardly ever wait for each other: one for each first byte of a key."""
 
 
 class SQLStore(ServerStore, Forkable):

@@ -15,15 +15,14 @@ import pytest
 
 from ui import garbage
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
 def whole_collections() -> Iterator[None]:
     """The other tests are to have them."""
     yield
     gc.unfreeze()
-
-
-ROOT = Path(__file__).parents[2]
 
 
 class Thing:
