@@ -36,9 +36,7 @@ READ_CLIPBOARD = "() => navigator.clipboard.readText()"
 
 def click_table(page: Page, x: float, row: int) -> None:
     """Click into the canvas of the list; row 0 are the titles."""
-    table = page.locator("[class*='st-key-entries_table'] canvas").first
-    table.wait_for()  # while a list is made anew, it is there and hidden
-    box = table.bounding_box()
+    box = page.locator("[class*='st-key-entries_table'] canvas").first.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + x, box["y"] + ROW * row + ROW / 2)
 
@@ -233,7 +231,6 @@ def test_many_exported_imported_elsewhere_hit_there_and_removed(
         by_key(page, "entries_import").locator("input[type=file]").set_input_files(exported)
         run = by_key(page, "entries_import_run").get_by_role("button")
         expect(run).to_be_enabled(timeout=JOB_MS)
-        wait_until_drawn(page)
         run.click()
         result = by_key(page, "import_result")
         expect(result.get_by_text("1,201 entries imported. 2 could not be imported.")).to_be_visible(timeout=JOB_MS)
@@ -258,7 +255,6 @@ def test_many_exported_imported_elsewhere_hit_there_and_removed(
         expect(remove).to_be_disabled()
         by_key(page, "remove_matching_sure").get_by_text("Yes, remove 120 entries").click()
         expect(remove).to_be_enabled()
-        wait_until_drawn(page)
         remove.click()
         expect(by_key(page, "removal_result").get_by_text("120 entries removed.")).to_be_visible(timeout=JOB_MS)
         expect(by_key(page, "entries_empty")).to_be_visible(timeout=JOB_MS)
