@@ -13,6 +13,7 @@ from lab.strategies import NO_CACHE
 from ui import ask_state, words
 from ui.language import _
 from ui.numbers import DASH, ago, duration, money, times
+from ui.places import in_its_place
 from ui.safe_text import safe_markdown, shown_in_line
 from ui.session import laboratory
 
@@ -21,19 +22,25 @@ ANSWER_HEIGHT = 220
 """Pixels of the answer's box: the same while it grows and when it is there, so that nothing below moves."""
 
 
+@in_its_place
 def show_newest() -> None:
     """The card of the newest request in whatever state it is."""
     state = ask_state.asking()
-    if state.mistake is not None:
-        _show_mistake(state.mistake, state.rejected)
-    if state.message is not None:
-        st.info(state.message, icon=":material/info:")
+    _show_sentences(state.mistake, state.rejected, state.message)
     if state.job is not None and state.job_request is not None:
         _show_running(state.job, state.job_request)
     elif state.answered is not None:
         _show_answered(state.answered)
     elif state.mistake is None:
         _show_empty()
+
+
+@in_its_place
+def _show_sentences(mistake: str | None, rejected: str | None, message: str | None) -> None:
+    if mistake is not None:
+        _show_mistake(mistake, rejected)
+    if message is not None:
+        st.info(message, icon=":material/info:")
 
 
 @st.fragment(run_every=POLL_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.comparison import DEFAULT_REPEATS, REPEATS
+from lab.models import ModelChoice
 from lab.prices import estimated_tokens
 from lab.simulated import SIMULATED_MODEL
 from ui import compare_state, words
@@ -12,6 +13,7 @@ from ui.controls import SAMPLES, visitor_key_field
 from ui.language import _, language
 from ui.links import choose_from_link
 from ui.numbers import count, money
+from ui.places import in_its_place
 from ui.session import laboratory
 
 TYPICAL_ANSWER_TOKENS = 300
@@ -78,6 +80,11 @@ def compare_controls() -> None:
                 "is then the same for all."
             ),
         )
+    _show_cost(choice)
+
+
+@in_its_place
+def _show_cost(choice: ModelChoice) -> None:
     if not choice.simulated:
         st.caption(_cost())
 

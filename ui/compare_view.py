@@ -16,6 +16,7 @@ from ui.cost_panel import show_cost_panel
 from ui.language import _
 from ui.metrics import WHATS, What, what_it_is, what_title
 from ui.numbers import count, moment
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
@@ -28,8 +29,7 @@ def show_comparison() -> None:
     state = compare_state.comparing()
     compare_state.forget_mended_mistake()
     shown = compare_state.current()
-    if state.mistake is not None:
-        st.error(shown_in_line(state.mistake), icon=":material/error:")
+    _show_mistake(state.mistake)
     with st.container(key="compare_result"):
         if shown is None:
             if state.mistake is None:
@@ -49,6 +49,12 @@ def show_comparison() -> None:
             )
         else:
             _watch(shown)
+
+
+@in_its_place
+def _show_mistake(mistake: str | None) -> None:
+    if mistake is not None:
+        st.error(shown_in_line(mistake), icon=":material/error:")
 
 
 @st.fragment(run_every=POLL_S)

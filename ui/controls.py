@@ -10,6 +10,7 @@ from lab.strategies import NO_CACHE
 from ui import ask_state, words
 from ui.language import _, language
 from ui.links import choose_from_link, keep_in_link
+from ui.places import in_its_place
 from ui.session import laboratory
 from ui.standing import show_standing
 
@@ -140,6 +141,7 @@ def _what_they_do() -> str:
     return sentence + " " + _("Your cache and history are yours alone; another browser session begins with empty ones.")
 
 
+@in_its_place
 def visitor_key_field(choice: ModelChoice) -> None:
     """A field for the visitor's own key, where the model has none."""
     if choice.endpoint is None or laboratory().models.has_key(choice):

@@ -13,6 +13,7 @@ from ui.charts import demo_chart
 from ui.controls import SAMPLES
 from ui.language import _, language, ngettext
 from ui.numbers import count, duration, times
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
@@ -35,6 +36,7 @@ def demo_button() -> None:
     )
 
 
+@in_its_place
 def show_demo() -> None:
     """The demo in whatever state it is; nothing where none was begun."""
     job = ask_state.asking().demo

@@ -14,6 +14,7 @@ from ui.entries_jobs import Begun, begin_counts, is_behind
 from ui.entries_table import show_table
 from ui.language import _, ngettext
 from ui.numbers import count
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.waiting import wait_for
 
@@ -23,10 +24,7 @@ COUNTED_IN_SILENCE_S = 1.0
 
 def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
-    if begun.index is not None and begun.lacked_entries:
-        _watch_index(begun.index)
-    elif begun.index is not None:
-        _watch_rest(begun.index)
+    _show_index(begun)
     if begun.listing is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return None
@@ -41,10 +39,22 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
             page = job.result
             if page.entries or not begun.lacked_entries:  # else nobody knows yet that there is nothing
                 _show_page(page, begun.asked)
-    counting = counting or begin_counts(begun, is_shown=True)
+    _show_counting(counting or begin_counts(begun, is_shown=True), is_counted=is_counted)
+    return page
+
+
+@in_its_place
+def _show_index(begun: Begun) -> None:
+    if begun.index is not None and begun.lacked_entries:
+        _watch_index(begun.index)
+    elif begun.index is not None:
+        _watch_rest(begun.index)
+
+
+@in_its_place
+def _show_counting(counting: TallyJob | None, *, is_counted: bool) -> None:
     if counting is not None and not is_counted and counting.error is None:
         _watch_counts(counting)
-    return page
 
 
 @st.fragment(run_every=POLL_S)

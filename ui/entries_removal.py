@@ -13,6 +13,7 @@ from lab.removal import Removal, RemovalJob, Remove
 from ui import entries_state, words
 from ui.language import _, ngettext
 from ui.numbers import count
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
@@ -28,12 +29,7 @@ def show_removal(asked: ListRequest, total: int | None, expired: int | None) -> 
     with first:
         st.markdown("##### " + _("What matches"))
         st.markdown(_("All entries that the search and the choices above leave, on every page of the list."))
-        if total is not None:
-            _ask_again_for(asked)
-            st.checkbox(
-                ngettext("Yes, remove {count} entry", "Yes, remove {count} entries", total).format(count=count(total)),
-                key="remove_matching_sure", disabled=not total or not idle,
-            )  # fmt: skip
+        _ask_whether_sure(asked, total, idle=idle)
         st.button(
             _("Remove what matches"), key="remove_matching", icon=":material/delete_sweep:",
             on_click=_begin, args=(removal.matching(asked.entries, time.time()),),
@@ -66,6 +62,16 @@ def show_removal(asked: ListRequest, total: int | None, expired: int | None) -> 
             disabled=not idle or typed.strip().casefold() != title.casefold(),
         )  # fmt: skip
     _show_job()
+
+
+@in_its_place
+def _ask_whether_sure(asked: ListRequest, total: int | None, *, idle: bool) -> None:
+    if total is not None:
+        _ask_again_for(asked)
+        st.checkbox(
+            ngettext("Yes, remove {count} entry", "Yes, remove {count} entries", total).format(count=count(total)),
+            key="remove_matching_sure", disabled=not total or not idle,
+        )  # fmt: skip
 
 
 def _ask_again_for(asked: ListRequest) -> None:

@@ -13,6 +13,7 @@ from ui import choices, entries_state
 from ui.entries_state import UNDO_S, Removed
 from ui.language import _
 from ui.numbers import count
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 
 TTL_CHOICES = ("none", "10m", "1h", "1d", "7d", "30d")
@@ -37,6 +38,7 @@ def show_changes(entry: CacheEntry) -> None:
         )  # fmt: skip
 
 
+@in_its_place
 def show_messages() -> None:
     """What was done last, and how to undo it."""
     state = entries_state.state()

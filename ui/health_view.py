@@ -13,6 +13,7 @@ from ui import words
 from ui.guide_elements import detail, heading, prose
 from ui.language import _, ngettext
 from ui.numbers import DASH, count, duration, moment, size
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.session import laboratory, scope
 
@@ -41,11 +42,7 @@ def show_health() -> None:
             "lose, in its own words."
         )
     )
-    job = _state().job
-    if job is None or job.finished:
-        _show_panel()
-    else:
-        _watch(job)
+    _show_newest()
     heading(_("How it is checked"), "how-checked")
     detail(
         _(
@@ -56,6 +53,15 @@ def show_health() -> None:
             "those of this app that you can see, not of all that the store holds."
         ).format(pings=count(PINGS), seconds=count(int(PATIENCE_S)))
     )
+
+
+@in_its_place
+def _show_newest() -> None:
+    job = _state().job
+    if job is None or job.finished:
+        _show_panel()
+    else:
+        _watch(job)
 
 
 @st.fragment(run_every=POLL_S)

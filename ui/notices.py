@@ -5,10 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.language import _
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 
+@in_its_place
 def show_notices() -> None:
     """A warning for each thing that happened to a store."""
     for notice in dict.fromkeys(laboratory().notices()):

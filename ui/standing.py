@@ -7,12 +7,14 @@ import streamlit as st
 from lab.reach import Standing
 from ui import words
 from ui.language import _
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.session import laboratory
 
 POLL_S = 0.5
 
 
+@in_its_place
 def show_standing(name: str) -> None:
     """A line on a strategy that lies on a server, a warning for one in trouble, nothing for the others."""
     standing = laboratory().strategies.standing(name)

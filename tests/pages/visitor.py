@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -118,6 +119,22 @@ class Visitor:
     def keys(self) -> list[str]:
         """The keys of all widgets and containers on the page."""
         return [str(key) for node in self.at._tree if (key := getattr(node, "key", None))]
+
+    @property
+    def placed(self) -> list[tuple[tuple[int, ...], Any]]:
+        """All that is on the page with where it stands: its number among its siblings after its parent's, and so on."""
+
+        def below(node: Any, place: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Any]]:
+            for number, child in getattr(node, "children", {}).items():
+                yield (*place, number), child
+                yield from below(child, (*place, number))
+
+        return list(below(self.at._tree, ()))
+
+    @property
+    def places(self) -> dict[str, tuple[int, ...]]:
+        """Where each widget or container with a key stands."""
+        return {str(key): place for place, node in self.placed if (key := getattr(node, "key", None))}
 
     @property
     def text(self) -> str:

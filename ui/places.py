@@ -1,0 +1,27 @@
+"""A place of its own for what comes and goes on a page, so that all below it stays what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import streamlit as st
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def in_its_place(show: Callable[P, T]) -> Callable[P, T]:
+    """`show`, within a container that is there even when it shows nothing: one that is empty takes no room.
+
+    The browser knows the elements of a page by their number among their siblings. Where one is missing, all after it
+    are made anew: a table vanishes for a moment, a click on a button is lost. A fragment is a sibling, too.
+    """
+
+    @wraps(show)
+    def placed(*args: P.args, **kwargs: P.kwargs) -> T:
+        with st.container():
+            return show(*args, **kwargs)
+
+    return placed
