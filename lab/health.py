@@ -167,6 +167,7 @@ class _Check:
             except Exception as error:  # noqa: BLE001  # what else there is to find out is worth showing
                 self._note(reason=self.found.reason or self._said(error))
         self._note(state="answers")
+        self._strategies.look_again(self._name)
 
     def _find_about(self, cache: CacheBackend) -> None:
         self._note(about=cache.about())

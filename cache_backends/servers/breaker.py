@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cache_backends.errors import CacheUnreachableError
 from cache_backends.forks import Forkable, tell_of_forks
@@ -27,6 +28,7 @@ class CircuitBreaker(Forkable):
         self._try_again_at = 0.0
         self._reason: str | None = None
         self._is_trying = False
+        self._probes = threading.local()
         tell_of_forks(self)
 
     def after_fork_in_child(self) -> None:
@@ -43,9 +45,21 @@ class CircuitBreaker(Forkable):
         """Why the last call failed; None if it did not."""
         return self._reason
 
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """What this thread asks meanwhile is asked to find out whether the server answers, and nothing waits for it.
+
+        So it is always let through, and closes the breaker where it succeeds; a failure of it opens none.
+        """
+        self._probes.under_way = True
+        try:
+            yield
+        finally:
+            self._probes.under_way = False
+
     def check(self) -> None:
         """Let the call go on, or raise `CacheUnreachableError`."""
-        if not self._reason or not self.is_open:
+        if not self._reason or not self.is_open or self._is_probe:
             return
         with self._lock:
             now = self.clock()
@@ -64,6 +78,9 @@ class CircuitBreaker(Forkable):
 
     def failed(self, reason: str) -> None:
         """The server did not answer."""
+        if self._is_probe:
+            self._reason = reason
+            return
         with self._lock:
             was_open = self.is_open
             self._failures += 1
@@ -74,3 +91,7 @@ class CircuitBreaker(Forkable):
                 self._is_trying = False
                 self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             self._try_again_at = self.clock() + self._pause_s
+
+    @property
+    def _is_probe(self) -> bool:
+        return getattr(self._probes, "under_way", False)

@@ -50,6 +50,21 @@ class Session(Protocol):
         """The replies to several commands. Raises `CacheError`."""
 
 
+class _KeyComesFirst:
+    """Where the key of a command is, for redis-py's client of a cluster, which knows that of scripts by itself.
+
+    In place of a table of all commands that it would load from the server: most of what an event loop's first
+    call takes.
+    """
+
+    async def initialize(self, node: object = None) -> None:
+        """There is nothing to load."""
+
+    async def get_keys(self, *command: Any) -> tuple[Any, ...]:
+        """The keys of `GET key`, `SET key value`, and such."""
+        return (command[1],)
+
+
 class _LoopClient:
     """redis-py's client for one event loop, asked by a bounded number of tasks at once."""
 
@@ -239,7 +254,8 @@ class RedisStore(ServerStore):
         if self.is_cluster:
             settings = cluster_settings(self._address, self._settings, self._timeout_s)
             nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
-            cluster = async_redis.RedisCluster(startup_nodes=nodes, **settings)
+            cluster: Any = async_redis.RedisCluster(startup_nodes=nodes, **settings)
+            cluster.commands_parser = _KeyComesFirst()
             return _LoopClient(cluster, is_cluster=True)
         settings = connection_settings(self._address, self._settings, self._timeout_s)
         ((host, port),) = self._address.hosts

@@ -139,6 +139,14 @@ class ServerCache(CacheBackend):
         """Why the last call did not reach the server; None if it did, or none was made."""
         return self.breaker.trouble
 
+    def ping(self) -> float:
+        """Seconds that asking the server for a key it does not have takes, though it be left alone just now.
+
+        Where it answers, everybody asks it again. Raises `CacheUnavailableError`.
+        """
+        with self.breaker.probing():
+            return super().ping()
+
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """`lookup`, blocking no event loop."""
         started = time.perf_counter()

@@ -108,10 +108,12 @@ def test_a_server_is_asked_by_a_handle_of_its_own_which_is_closed(tmp_path: Path
 def test_a_server_that_is_back_is_found_to_be_though_requests_still_leave_it_alone(
     tmp_path: Path, server: MadeUpServer
 ) -> None:
-    strategies = Strategies(settings(tmp_path))
-    strategies.get("redis", "a")
-    server.opened[0].state["trouble"] = "left alone"
+    strategies = Strategies(settings(tmp_path), begin=lambda work: work())
+    server.down = "down"
+    assert strategies.standing("redis").state == "unreachable"
+    server.down = None
     assert check(strategies)["redis"].state == "answers"
+    assert strategies.standing("redis").state == "ready", "and requests go to it again"
 
 
 def test_a_server_that_is_down_is_told_with_its_reason_and_the_next_one_is_looked_at(

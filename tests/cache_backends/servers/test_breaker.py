@@ -157,6 +157,30 @@ def test_a_trial_that_never_reports_back_is_followed_by_another(breaker: Circuit
     assert lets_through(breaker)
 
 
+def test_a_probe_is_let_through_and_closes_it(breaker: CircuitBreaker) -> None:
+    fail(breaker)
+    with breaker.probing():
+        assert lets_through(breaker)
+        with ThreadPoolExecutor(1) as others:
+            assert not others.submit(lets_through, breaker).result(), "nobody else is probing"
+        breaker.succeeded()
+    assert (breaker.is_open, breaker.trouble, lets_through(breaker)) == (False, None, True)
+
+
+def test_probes_that_fail_open_none_and_move_no_pause_on(breaker: CircuitBreaker, clock: FakeClock) -> None:
+    for _ in range(FAILURES):
+        with breaker.probing():
+            breaker.failed("a probe failed")
+    assert (breaker.is_open, breaker.trouble, lets_through(breaker)) == (False, "a probe failed", True)
+    fail(breaker)
+    clock.tick(FIRST_PAUSE_S - 1)
+    with breaker.probing():
+        breaker.failed("a probe failed")
+    assert not lets_through(breaker)
+    clock.tick(1)
+    assert lets_through(breaker)
+
+
 def test_a_forked_child_does_not_wait_for_a_lock_of_its_parents_threads(breaker: CircuitBreaker) -> None:
     fail(breaker)
     with breaker._lock:

@@ -87,6 +87,19 @@ def test_the_breaker_opens_and_then_nobody_asks_until_its_pause_is_over(cache: S
     assert cache.trouble is None
 
 
+def test_a_server_that_answers_who_asks_how_it_is_is_asked_again_by_everybody(cache: ServerCache, server: Any) -> None:
+    cache.breaker.clock = FakeClock()  # its pause never ends by itself
+    server.pause()
+    for _ in range(FAILURES):
+        look(cache, "q")
+    server.resume()
+    server.start()  # a cluster needs a moment to be whole again
+    assert look(cache, "q").outcome == "error"
+    wait_until_it_answers(cache)
+    assert cache.trouble is None
+    assert not cache.breaker.is_open
+
+
 async def test_tasks_open_the_breaker_too(cache: ServerCache, server: Any) -> None:
     clock = cache.breaker.clock = FakeClock()
     server.pause()
