@@ -78,7 +78,7 @@ class Reach:
             return self._standing(server)
 
     def look_again(self, name: str) -> None:
-        """Have a server asked that was not reached: somebody has found that it answers. Requests go to it again then."""
+        """Have a server asked that was not reached: somebody has found that it answers. Requests go to it then."""
         with self._lock:
             server = self._servers.get(name)
             if server is None or server.asked_at is not None or not (server.cache.trouble or server.reason):
