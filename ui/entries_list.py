@@ -7,7 +7,7 @@ import time
 import streamlit as st
 
 from cache_backends import EntryPage
-from lab.browsing import ListJob, ListRequest, NoSuchPlaceError, TallyJob
+from lab.browsing import ListJob, NoSuchPlaceError, TallyJob
 from lab.indexing import IndexJob, StoppedError
 from ui import entries_state
 from ui.entries_jobs import Begun, begin_counts, is_behind
@@ -24,30 +24,35 @@ COUNTED_IN_SILENCE_S = 1.0
 
 def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
-    _show_index(begun)
-    if begun.listing is None:
+    job = begun.listing
+    if job is None:
         st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
         return None
-    page: EntryPage | None = None
+    is_there = wait_for("list")
+    page = job.result if is_there else None
+    has_rows = page is not None and (bool(page.entries) or begun.asked.after is not None)
+    _show_index(begun, is_here=not has_rows)
     with st.container(key="entries_result"):
-        job = begun.listing
-        if not wait_for("list"):
+        if not is_there:
             _watch_list(job)
         elif job.error is not None:
             _show_failure(job.error)
-        elif job.result is not None:
-            page = job.result
-            if page.entries or not begun.lacked_entries:  # else nobody knows yet that there is nothing
-                _show_page(page, begun.asked)
+        elif page is not None and has_rows:
+            _show_page(page, begun)
+        elif page is not None and not begun.lacked_entries:  # else nobody knows yet that there is nothing
+            _show_nothing()
     _show_counting(counting or begin_counts(begun, is_shown=True), is_counted=is_counted)
     return page
 
 
 @in_its_place
-def _show_index(begun: Begun) -> None:
-    if begun.index is not None and begun.lacked_entries:
+def _show_index(begun: Begun, *, is_here: bool) -> None:
+    """How far the index is: beside the buttons of a list, which would move if it came and went above them."""
+    if not is_here or begun.index is None:
+        return
+    if begun.lacked_entries:
         _watch_index(begun.index)
-    elif begun.index is not None:
+    else:
         _watch_rest(begun.index)
 
 
@@ -62,17 +67,16 @@ def _watch_index(index: IndexJob) -> None:
     if not is_behind(index):
         st.rerun()
     steps = index.progress
-    with st.container(border=True, key="entries_indexing"):
+    with st.container(key="entries_indexing"):
         if not steps or not steps[-1].of:
-            st.progress(0.0, text=_("Looking for what is new. What is shown below is what was found before."))
+            st.progress(0.0, text=_("Looking for what is new."))
             return
         newest = steps[-1]
         st.progress(
             min(1.0, newest.looked_at / (newest.of or 1)),
-            text=_(
-                "{done} of {all} entries can be found so far: the index for browsing is being made. What is shown and "
-                "counted below is among those."
-            ).format(done=count(newest.looked_at), all=count(newest.of or 0)),
+            text=_("{done} of {all} entries can be found so far.").format(
+                done=count(newest.looked_at), all=count(newest.of or 0)
+            ),
         )
 
 
@@ -120,10 +124,8 @@ def _show_failure(error: Exception) -> None:
         st.button(_("First page"), key="entries_first_again", on_click=entries_state.first_page)
 
 
-def _show_page(page: EntryPage, asked: ListRequest) -> None:
-    if not page.entries and asked.after is None:
-        _show_nothing()
-        return
+def _show_page(page: EntryPage, begun: Begun) -> None:
+    asked = begun.asked
     # On the left: what Streamlit shows above a table's right end while the mouse is over it would cover buttons there.
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
@@ -138,7 +140,8 @@ def _show_page(page: EntryPage, asked: ListRequest) -> None:
             _("Next"), key="entries_next", icon=":material/chevron_right:", icon_position="right",
             on_click=entries_state.next_page, args=(page.next or "",), disabled=page.next is None,
         )  # fmt: skip
-        st.markdown(f"**{_found(page)}**", width="content")
+        st.markdown(f"**{_found(page)}**", width="content", help=_not_all_yet() if begun.lacked_entries else None)
+        _show_index(begun, is_here=True)
     show_table(page.entries)
 
 
@@ -146,6 +149,13 @@ def _found(page: EntryPage) -> str:
     if entries_state.search() or entries_state.narrowing().is_chosen:
         return ngettext("{count} entry matches", "{count} entries match", page.total).format(count=count(page.total))
     return ngettext("{count} entry", "{count} entries", page.total).format(count=count(page.total))
+
+
+def _not_all_yet() -> str:
+    return _(
+        "The index for browsing is being brought up to date. What is shown and counted here is what can be found so "
+        "far."
+    )
 
 
 def _show_nothing() -> None:

@@ -48,6 +48,9 @@ def test_an_index_that_is_brought_up_to_date_moves_no_list(
     visitor = visit().go("entries")
     assert slow.waits.wait(PATIENCE_S)
     before = visitor.look().places
+    buttons = before["entries_next"][:-1]
+    assert lacks_entries == ("entries_indexing" in before)
+    assert before.get("entries_indexing", buttons)[: len(buttons)] == buttons, "beside them, where it moves no list"
     be_patient(monkeypatch)
     slow.goes_on.set()
     assert_nothing_moved(before, settled(visitor), "entries_table_0", "entries_removal_open")
