@@ -16,7 +16,7 @@ from langchain_core.caches import BaseCache
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
-from cache_backends import CacheBackend, StoreAbout, StoreStats
+from cache_backends import CacheBackend, CacheError, StoreAbout, StoreStats
 from lab.jobs import Job
 from lab.reach import in_thread
 from lab.strategies import NO_CACHE, Strategies, StrategyUnavailableError
@@ -147,7 +147,7 @@ class _Check:
             self._note(state="foreign")
 
     def _opened(self) -> BaseCache | None:
-        """A server is asked by a handle of its own: that of the requests may be leaving it alone for a while."""
+        """A server is asked by a handle of its own, which has to connect, and whose trial evicts nobody's answers."""
         if not self._strategies.is_server(self._name):
             return self._strategies.get(self._name, "health").cache
         cache = self._strategies.apart(self._name)
@@ -167,7 +167,14 @@ class _Check:
             except Exception as error:  # noqa: BLE001  # what else there is to find out is worth showing
                 self._note(reason=self.found.reason or self._said(error))
         self._note(state="answers")
-        self._strategies.look_again(self._name)
+        self._tell_requests()
+
+    def _tell_requests(self) -> None:
+        """They may be leaving a server alone that was just found to answer: have their own handle ask it."""
+        with contextlib.suppress(StrategyUnavailableError, CacheError):
+            cache = self._strategies.get(self._name, "health").cache
+            if isinstance(cache, CacheBackend) and cache.trouble is not None:
+                cache.ping()
 
     def _find_about(self, cache: CacheBackend) -> None:
         self._note(about=cache.about())

@@ -73,24 +73,12 @@ class Reach:
             if due:
                 server.asked_at = now
         if due:
-            self._begin_to_ask(server)
+            try:
+                self._begin(lambda: self._ask(server))
+            except RuntimeError:  # the system gives no more threads: another look tries again
+                server.asked_at = None
         with self._lock:
             return self._standing(server)
-
-    def look_again(self, name: str) -> None:
-        """Have a server asked that was not reached: somebody has found that it answers. Requests go to it then."""
-        with self._lock:
-            server = self._servers.get(name)
-            if server is None or server.asked_at is not None or not (server.cache.trouble or server.reason):
-                return
-            server.asked_at = self._monotonic()
-        self._begin_to_ask(server)
-
-    def _begin_to_ask(self, server: _Server) -> None:
-        try:
-            self._begin(lambda: self._ask(server))
-        except RuntimeError:  # the system gives no more threads: another look tries again
-            server.asked_at = None
 
     def _is_due(self, server: _Server, trouble: str | None, now: float) -> bool:
         return not server.heard or now - server.ended_at >= (AGAIN_S if trouble else LOOK_AGAIN_S)

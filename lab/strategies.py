@@ -155,10 +155,6 @@ class Strategies:
         standing = self._reach.standing(name, cache)
         return standing if standing.reason is None else replace(standing, reason=self.safe(name, standing.reason))
 
-    def look_again(self, name: str) -> None:
-        """Have the server of a strategy asked at once that requests leave alone: it was found to answer."""
-        self._reach.look_again(name)
-
     def notices(self) -> list[str]:
         """What the opened stores have to say, such as a damaged file that was set aside."""
         return [

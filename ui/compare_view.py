@@ -88,9 +88,14 @@ def _watch(job: CompareJob) -> None:
         st.progress(1.0, text=_("Clearing up, and working out the ratios"))
     else:
         st.progress(0.0, text=_("Asking the model, and every strategy, cold and then warm"))
+    _show_stopping(job)
+    show_race(names, results, {}, is_running=True)
+
+
+@in_its_place
+def _show_stopping(job: CompareJob) -> None:
     if job.stopping:
         st.caption(_("Stopping. What was measured so far is kept."))
-    show_race(names, results, {}, is_running=True)
 
 
 def _show_run(run: Run) -> None:

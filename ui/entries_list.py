@@ -14,7 +14,6 @@ from ui.entries_jobs import Begun, begin_counts, is_behind
 from ui.entries_table import show_table
 from ui.language import _, ngettext
 from ui.numbers import count
-from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 from ui.waiting import wait_for
 
@@ -25,15 +24,17 @@ COUNTED_IN_SILENCE_S = 1.0
 def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> EntryPage | None:
     """One page in whatever state it is, and how far its index and its counts are; the page once it is there."""
     job = begun.listing
-    if job is None:
-        st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
-        return None
-    is_there = wait_for("list")
-    page = job.result if is_there else None
+    is_there = job is not None and wait_for("list")
+    page = job.result if job is not None and is_there else None
     has_rows = page is not None and (bool(page.entries) or begun.asked.after is not None)
-    _show_index(begun, is_here=not has_rows)
+    if has_rows:
+        st.container()  # which would be its place; it stands beside the buttons then
+    else:
+        _watch_progress(begun)
     with st.container(key="entries_result"):
-        if not is_there:
+        if job is None:
+            st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
+        elif not is_there:
             _watch_list(job)
         elif job.error is not None:
             _show_failure(job.error)
@@ -45,20 +46,20 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
     return page
 
 
-@in_its_place
-def _show_index(begun: Begun, *, is_here: bool) -> None:
+def _watch_progress(begun: Begun) -> None:
     """How far the index is: beside the buttons of a list, which would move if it came and went above them."""
-    if not is_here or begun.index is None:
-        return
-    if begun.lacked_entries:
+    if begun.index is None:
+        st.container()  # in place of a fragment's
+    elif begun.lacked_entries:
         _watch_index(begun.index)
     else:
         _watch_rest(begun.index)
 
 
-@in_its_place
 def _show_counting(counting: TallyJob | None, *, is_counted: bool) -> None:
-    if counting is not None and not is_counted and counting.error is None:
+    if counting is None or is_counted or counting.error is not None:
+        st.container()  # in place of a fragment's
+    else:
         _watch_counts(counting)
 
 
@@ -141,7 +142,7 @@ def _show_page(page: EntryPage, begun: Begun) -> None:
             on_click=entries_state.next_page, args=(page.next or "",), disabled=page.next is None,
         )  # fmt: skip
         st.markdown(f"**{_found(page)}**", width="content", help=_not_all_yet() if begun.lacked_entries else None)
-        _show_index(begun, is_here=True)
+        _watch_progress(begun)
     show_table(page.entries)
 
 

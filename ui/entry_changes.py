@@ -42,15 +42,20 @@ def show_changes(entry: CacheEntry) -> None:
 def show_messages() -> None:
     """What was done last, and how to undo it."""
     state = entries_state.state()
-    if state.mistake is not None:
-        st.error(shown_in_line(state.mistake), icon=":material/error:")
-    if state.message is not None:
-        st.success(state.message, icon=":material/check:")
+    _show_what_was_done(state.mistake, state.message)
     if state.removed is not None:
         if time.monotonic() - state.removed.at >= UNDO_S:
             state.removed = None
         else:
             _show_undo(state.removed)
+
+
+@in_its_place
+def _show_what_was_done(mistake: str | None, message: str | None) -> None:
+    if mistake is not None:
+        st.error(shown_in_line(mistake), icon=":material/error:")
+    if message is not None:
+        st.success(message, icon=":material/check:")
 
 
 @st.fragment(run_every=1.0)

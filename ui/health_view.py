@@ -111,8 +111,7 @@ def _show_panel() -> None:
             on_click=_stop,
             disabled=job is None or job.finished or job.stopping,
         )
-    if state.mistake is not None:
-        st.error(state.mistake, icon=":material/error:")
+    _show_mistake(state.mistake)
     with st.container(key="health_result"):
         if job is None:
             st.info(
@@ -121,6 +120,12 @@ def _show_panel() -> None:
             )
         else:
             _show_result(job)
+
+
+@in_its_place
+def _show_mistake(mistake: str | None) -> None:
+    if mistake is not None:
+        st.error(mistake, icon=":material/error:")
 
 
 def _show_result(job: HealthJob) -> None:

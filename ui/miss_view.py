@@ -15,6 +15,7 @@ from ui.language import _, ngettext
 from ui.marked_text import legend, marked, plainly
 from ui.miss_words import part_title, verdict
 from ui.numbers import DASH, count
+from ui.places import in_its_place
 from ui.safe_text import shown_in_line
 
 LONGEST_EDITED = 50_000
@@ -158,6 +159,7 @@ def _parameter_fields(values: dict[str, str]) -> dict[str, str]:
     return {chosen: typed}
 
 
+@in_its_place
 def _show_verdict(entry: CacheEntry, compared: KeyComparison) -> None:
     sentence = shown_in_line(verdict(entry, compared, time.time()))
     with st.container(key="why_verdict_hit" if compared.would_hit else "why_verdict_miss"):
@@ -176,6 +178,7 @@ def _show_verdict(entry: CacheEntry, compared: KeyComparison) -> None:
         )
 
 
+@in_its_place
 def _show_keys(entry: CacheEntry, compared: KeyComparison) -> None:
     """The parts of both keys side by side."""
     equal = [part for part in compared.parameters if not part.differs]

@@ -15,8 +15,9 @@ T = TypeVar("T")
 def in_its_place(show: Callable[P, T]) -> Callable[P, T]:
     """`show`, within a container that is there even when it shows nothing: one that is empty takes no room.
 
-    The browser knows the elements of a page by their number among their siblings. Where one is missing, all after it
-    are made anew: a table vanishes for a moment, a click on a button is lost. A fragment is a sibling, too.
+    Elements arrive in the browser at their number among their siblings, and what has no key is known by it. Where one
+    is missing, all after it are put where others were, and made anew: a table vanishes for a moment, a click is lost.
+    A fragment has a container of its own already, which is not empty within another.
     """
 
     @wraps(show)

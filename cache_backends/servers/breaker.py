@@ -18,7 +18,7 @@ LONGEST_PAUSE_S = 30.0
 
 
 class CircuitBreaker(Forkable):
-    """Closed while a server answers. Open, calls fail at once, but for one at the end of each pause."""
+    """Closed while a server answers. Open, calls fail at once, but for one at the end of each pause and for probes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -78,13 +78,14 @@ class CircuitBreaker(Forkable):
 
     def failed(self, reason: str) -> None:
         """The server did not answer."""
-        if self._is_probe:
-            self._reason = reason
-            return
         with self._lock:
+            self._reason = reason
+            if self._is_probe:
+                if self.is_open:  # the trial at the end of this pause has been made, by one that nobody waits for
+                    self._try_again_at = self.clock() + self._pause_s
+                return
             was_open = self.is_open
             self._failures += 1
-            self._reason = reason
             if was_open and not self._is_trying:
                 return  # it began before the breaker opened
             if self._is_trying:

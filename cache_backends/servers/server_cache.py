@@ -46,7 +46,7 @@ class ServerStore:
         self.closed = False
 
     def ask(self, operation: Callable[[], Result]) -> Result:
-        """The result of asking the server, unless the breaker is open. Raises `CacheError`."""
+        """The result of asking the server, if the breaker lets it through. Raises `CacheError`."""
         self._check()
         try:
             result = operation()

@@ -18,7 +18,7 @@ from lab.laboratory import Laboratory, Request
 from lab.settings import Settings, StrategySettings
 from lab.strategies import NO_CACHE, Strategies
 from tests.lab.building import OURS, SAGAN, Clock, quick_settings
-from tests.lab.made_up_server import LONG_S, MadeUpServer
+from tests.lab.made_up_server import LONG_S, MadeUpCache, MadeUpServer
 
 URL = "redis://:hunter2secret@cache:6379/0"
 
@@ -105,15 +105,18 @@ def test_a_server_is_asked_by_a_handle_of_its_own_which_is_closed(tmp_path: Path
     assert cache.lookup("prompt", "model"), "the trial evicts nobody's answers"
 
 
-def test_a_server_that_is_back_is_found_to_be_though_requests_still_leave_it_alone(
+def test_a_server_that_is_back_is_found_to_be_and_requests_no_longer_leave_it_alone(
     tmp_path: Path, server: MadeUpServer
 ) -> None:
-    strategies = Strategies(settings(tmp_path), begin=lambda work: work())
+    strategies = Strategies(settings(tmp_path))
+    used = strategies.get("redis", "a").cache
+    assert isinstance(used, MadeUpCache)
     server.down = "down"
-    assert strategies.standing("redis").state == "unreachable"
+    assert used.lookup("prompt", "model") is None
+    assert used.trouble == "down"
     server.down = None
     assert check(strategies)["redis"].state == "answers"
-    assert strategies.standing("redis").state == "ready", "and requests go to it again"
+    assert used.trouble is None
 
 
 def test_a_server_that_is_down_is_told_with_its_reason_and_the_next_one_is_looked_at(

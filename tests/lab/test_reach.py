@@ -93,24 +93,6 @@ def test_one_that_is_back_is_found_to_be_without_anybodys_help(
     assert reach.standing("one", cache) == Standing("ready", about=ABOUT)
 
 
-def test_one_that_somebody_found_to_be_back_is_asked_at_once(
-    reach: Reach, later: Later, server: MadeUpServer, cache: MadeUpCache
-) -> None:
-    reach.look_again("one")
-    assert later.work == [], "nobody has looked at it yet"
-    server.down = "down"
-    reach.standing("one", cache)
-    later.do()
-    server.down = None
-    reach.look_again("one")
-    reach.look_again("one")
-    assert len(later.work) == 1
-    later.do()
-    assert reach.standing("one", cache) == Standing("ready", about=ABOUT)
-    reach.look_again("one")
-    assert later.work == [], "all is well"
-
-
 def test_what_a_request_finds_is_believed_at_once(
     reach: Reach, later: Later, server: MadeUpServer, cache: MadeUpCache
 ) -> None:

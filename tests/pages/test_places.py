@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import lab.jobs
 from tests.lab.entries import Slow, fill
 from tests.lab.made_up_server import MadeUpServer
 from tests.pages.conftest import Configure, Visit
@@ -77,6 +78,15 @@ def test_a_list_that_comes_late_moves_no_button(visit: Visit, slow: Slow, monkey
     assert_nothing_moved(before, settled(visitor), "remove_matching", "remove_expired")
 
 
+def test_a_list_that_could_not_be_begun_moves_nothing(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("question")
+    visitor = on(visit())
+    before = visitor.places
+    monkeypatch.setattr(lab.jobs, "MAX_RUNNING", 0)
+    assert "So many requests are running" in visitor.look().text
+    assert_nothing_moved(before, visitor, "entries_result", "entries_removal_open")
+
+
 def test_what_is_said_of_a_change_moves_nothing(visit: Visit) -> None:
     put("question")
     visitor = opened(on(visit()), "removal")
@@ -131,6 +141,10 @@ def test_a_server_that_goes_and_comes_back_moves_no_prompt(
     visitor.click("ask_again")
     assert visitor.at.warning
     assert_nothing_moved(before, visitor, "prompt", "history_chart")
+    server.down = None
+    visitor.click("ask_again")
+    assert not visitor.at.warning
+    assert_nothing_moved(before, visitor, "prompt", "history_chart")
 
 
 def test_a_mistake_moves_no_comparison(visit: Visit) -> None:
@@ -143,6 +157,7 @@ def test_a_mistake_moves_no_comparison(visit: Visit) -> None:
 def test_a_check_of_the_stores_moves_nothing_below_it(visit: Visit) -> None:
     visitor = visit().go("guide").choose(guide_section="health")
     before = below_the_check(visitor)
+    assert len(before) == 2
     visitor.widget("health_check").click()
     assert below_the_check(visitor.look()) == before
     assert below_the_check(visitor.wait()) == before
@@ -150,5 +165,5 @@ def test_a_check_of_the_stores_moves_nothing_below_it(visit: Visit) -> None:
 
 def below_the_check(visitor: Visitor) -> list[tuple[int, ...]]:
     """Where the sentences stand that say how it is checked."""
-    said = ("How it is checked", "A round trip asks")
+    said = ("How it is checked", ":small[A round trip asks")
     return [place for place, node in visitor.placed if str(getattr(node, "value", "")).strip("# ").startswith(said)]

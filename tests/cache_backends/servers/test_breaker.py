@@ -167,7 +167,9 @@ def test_a_probe_is_let_through_and_closes_it(breaker: CircuitBreaker) -> None:
     assert (breaker.is_open, breaker.trouble, lets_through(breaker)) == (False, None, True)
 
 
-def test_probes_that_fail_open_none_and_move_no_pause_on(breaker: CircuitBreaker, clock: FakeClock) -> None:
+def test_a_probe_that_fails_opens_none_and_is_the_trial_of_one_that_is_open(
+    breaker: CircuitBreaker, clock: FakeClock
+) -> None:
     for _ in range(FAILURES):
         with breaker.probing():
             breaker.failed("a probe failed")
@@ -176,7 +178,8 @@ def test_probes_that_fail_open_none_and_move_no_pause_on(breaker: CircuitBreaker
     clock.tick(FIRST_PAUSE_S - 1)
     with breaker.probing():
         breaker.failed("a probe failed")
-    assert not lets_through(breaker)
+    clock.tick(FIRST_PAUSE_S - 1)
+    assert not lets_through(breaker), "nobody waits for what was found out a moment ago"
     clock.tick(1)
     assert lets_through(breaker)
 

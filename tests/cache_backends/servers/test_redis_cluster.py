@@ -13,7 +13,7 @@ from cache_backends.errors import CacheUnavailableError
 from cache_backends.keys import request_digest
 from cache_backends.servers.redis import RedisCache
 from cache_backends.servers.redis_keys import partition_number, partitions
-from tests.cache_backends.answers import LLM, found, store
+from tests.cache_backends.answers import LLM, chat, found, store
 from tests.servers.available import available
 from tests.servers.redis import RedisServer
 from tests.servers.redis_cluster import RedisClusterServer
@@ -102,6 +102,24 @@ def test_what_has_moved_to_another_node_is_found_replaced_listed_and_removed(
     assert [(shown.prompt, shown.answer) for shown in page.entries] == [("q", "after")]
     assert cache.delete(page.entries[0].key) == 1
     assert cache.entries().total == 0
+
+
+async def test_an_event_loops_calls_go_to_the_right_nodes_and_load_no_table_of_commands(
+    cluster: RedisClusterServer, cache: RedisCache
+) -> None:
+    prompts = [f"q{number}" for number in range(30)]
+    for prompt in prompts:
+        store(cache, prompt, "before")
+    for node in cluster.nodes:
+        ask(node, "CONFIG", "RESETSTAT")
+    for prompt in prompts:
+        await cache.aupdate(prompt, LLM, [chat("after")])
+        assert await cache.alookup(prompt, LLM) == [chat("after")]
+    for node in cluster.nodes:
+        done = ask(node, "INFO", "commandstats")
+        assert {"cmdstat_get", "cmdstat_evalsha"} <= done.keys()
+        assert "cmdstat_command" not in done
+        assert "errorstat_MOVED" not in ask(node, "INFO", "errorstats")
 
 
 def test_where_slots_have_moved_is_learned_once(
