@@ -14,6 +14,7 @@ from ui.entries_jobs import Begun, begin_counts, is_behind
 from ui.entries_table import show_table
 from ui.language import _, ngettext
 from ui.numbers import count
+from ui.places import keep_place
 from ui.safe_text import shown_in_line
 from ui.waiting import wait_for
 
@@ -28,7 +29,7 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
     page = job.result if job is not None and is_there else None
     has_rows = page is not None and (bool(page.entries) or begun.asked.after is not None)
     if has_rows:
-        st.container()  # which would be its place; it stands beside the buttons then
+        keep_place()  # it stands beside the buttons then
     else:
         _watch_progress(begun)
     with st.container(key="entries_result"):
@@ -49,7 +50,7 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
 def _watch_progress(begun: Begun) -> None:
     """How far the index is: beside the buttons of a list, which would move if it came and went above them."""
     if begun.index is None:
-        st.container()  # in place of a fragment's
+        keep_place()
     elif begun.lacked_entries:
         _watch_index(begun.index)
     else:
@@ -58,7 +59,7 @@ def _watch_progress(begun: Begun) -> None:
 
 def _show_counting(counting: TallyJob | None, *, is_counted: bool) -> None:
     if counting is None or is_counted or counting.error is not None:
-        st.container()  # in place of a fragment's
+        keep_place()
     else:
         _watch_counts(counting)
 

@@ -13,7 +13,7 @@ from ui import choices, entries_state
 from ui.entries_state import UNDO_S, Removed
 from ui.language import _
 from ui.numbers import count
-from ui.places import in_its_place
+from ui.places import in_its_place, keep_place
 from ui.safe_text import shown_in_line
 
 TTL_CHOICES = ("none", "10m", "1h", "1d", "7d", "30d")
@@ -38,16 +38,16 @@ def show_changes(entry: CacheEntry) -> None:
         )  # fmt: skip
 
 
-@in_its_place
 def show_messages() -> None:
     """What was done last, and how to undo it."""
     state = entries_state.state()
     _show_what_was_done(state.mistake, state.message)
-    if state.removed is not None:
-        if time.monotonic() - state.removed.at >= UNDO_S:
-            state.removed = None
-        else:
-            _show_undo(state.removed)
+    if state.removed is not None and time.monotonic() - state.removed.at >= UNDO_S:
+        state.removed = None
+    if state.removed is None:
+        keep_place()
+    else:
+        _show_undo(state.removed)
 
 
 @in_its_place

@@ -12,12 +12,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def keep_place() -> None:
+    """Keep the place of a fragment that is not there just now, and would have a container of its own."""
+    st.container()
+
+
 def in_its_place(show: Callable[P, T]) -> Callable[P, T]:
     """`show`, within a container that is there even when it shows nothing: one that is empty takes no room.
 
     Elements arrive in the browser at their number among their siblings, and what has no key is known by it. Where one
     is missing, all after it are put where others were, and made anew: a table vanishes for a moment, a click is lost.
-    A fragment has a container of its own already, which is not empty within another.
+    Not for a fragment, nor for what holds another place: that one's container would be in this one. See `keep_place`.
     """
 
     @wraps(show)

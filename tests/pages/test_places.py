@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -167,3 +168,16 @@ def below_the_check(visitor: Visitor) -> list[tuple[int, ...]]:
     """Where the sentences stand that say how it is checked."""
     said = ("How it is checked", ":small[A round trip asks")
     return [place for place, node in visitor.placed if str(getattr(node, "value", "")).strip("# ").startswith(said)]
+
+
+@pytest.mark.parametrize("page", ["playground", "compare", "entries", "guide"])
+def test_where_nothing_is_said_no_room_is_taken(visit: Visit, page: str) -> None:
+    put("question")
+    visitor = settled(visit().ask(SAGAN).go(page))
+    gaps = [place for place, node in visitor.placed if getattr(node, "children", None) and not shows_anything(node)]
+    assert gaps == [], "the browser leaves out a container that is empty, not one that holds an empty one"
+
+
+def shows_anything(node: Any) -> bool:
+    """Whether there is more in it than containers."""
+    return not hasattr(node, "children") or any(map(shows_anything, node.children.values()))
