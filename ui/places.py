@@ -22,7 +22,8 @@ def in_its_place(show: Callable[P, T]) -> Callable[P, T]:
 
     Elements arrive in the browser at their number among their siblings, and what has no key is known by it. Where one
     is missing, all after it are put where others were, and made anew: a table vanishes for a moment, a click is lost.
-    Not for a fragment, nor for what holds another place: that one's container would be in this one. See `keep_place`.
+    Not for what may hold nothing but a silent fragment or another place: their container would be in this one, which is
+    not empty then. For those, see `keep_place`.
     """
 
     @wraps(show)
