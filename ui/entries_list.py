@@ -76,7 +76,7 @@ def _watch_index(index: IndexJob) -> None:
         newest = steps[-1]
         st.progress(
             min(1.0, newest.looked_at / (newest.of or 1)),
-            text=_("{done} of {all} entries can be found so far.").format(
+            text=_("{done} of {all} entries looked at so far.").format(
                 done=count(newest.looked_at), all=count(newest.of or 0)
             ),
         )

@@ -720,7 +720,7 @@ def test_while_an_index_is_made_the_page_says_how_far_and_lists_what_is_there(
     assert slow.waits.wait(PATIENCE_S)
     visitor.look().assert_sound()
     assert "entries_indexing" in visitor.keys
-    said = "30 of 100 entries can be found so far" if of else "Looking for what is new."
+    said = "30 of 100 entries looked at so far" if of else "Looking for what is new."
     assert said in visitor.everything
     assert len(rows(visitor)) == 2
     other = visit().go("entries").assert_sound()
