@@ -192,6 +192,7 @@ class BrowseIndex(Forkable):
                 raise CacheUnavailableError(
                     f"{self.file.path} can't be brought up to date: {error.strerror}."
                 ) from error
+            self.file.follow_path()  # where nothing is new nobody writes, who would notice that it was removed
             yield
 
     @contextmanager

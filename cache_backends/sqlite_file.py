@@ -157,7 +157,7 @@ class SQLiteFile(Forkable):
         if not self._writing.acquire(timeout=BUSY_TIMEOUT_S):
             raise CacheUnavailableError(f"{self.path} is locked: another thread has been writing for too long.")
         try:
-            self._follow_path()
+            self.follow_path()
             return self.take()
         except BaseException:
             self._writing.release()
@@ -186,6 +186,14 @@ class SQLiteFile(Forkable):
         """A connection inside one write transaction, on the file that has the path now."""
         with self.writing() as connection, in_transaction(connection):
             yield connection
+
+    def follow_path(self) -> None:
+        """Leave a file that was deleted or set aside meanwhile, so that all processes write to the same one."""
+        try:
+            inode: int | None = os.stat(self.path).st_ino
+        except OSError:
+            inode = None
+        self._use(inode)
 
     def take(self) -> Connection:
         """An idle connection, one that is given back in a moment, or a new one."""
@@ -337,14 +345,6 @@ class SQLiteFile(Forkable):
         with self._lock_file():  # one process makes the tables, the others wait for it
             if not is_made(connection, self.path, self.schema):
                 make(connection, self.schema)
-
-    def _follow_path(self) -> None:
-        """Leave a file that was deleted or set aside meanwhile, so that all processes write to the same one."""
-        try:
-            inode: int | None = os.stat(self.path).st_ino
-        except OSError:
-            inode = None
-        self._use(inode)
 
     def _use(self, inode: int | None) -> None:
         """From now on this file, and none of the connections to another that had the path before."""

@@ -9,12 +9,13 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
 import pytest
 
-from cache_backends import CacheError, browse_index, indexed, open_cache
+from cache_backends import CacheError, browse_index, indexed, json_index, open_cache, sqlite_index
 from cache_backends.sqlite_file import Connection
 from tests.cache_backends.answers import found, key_of, prompts, store, whole
 from tests.cache_backends.backends import Backend, FakeClock, on_files
@@ -281,6 +282,20 @@ def test_the_index_holds_no_text(files: FileCache) -> None:
     files.close()
     for file in index_files(files):
         assert b"secretive zanzibarian" not in file.read_bytes()
+
+
+def test_an_index_that_is_removed_is_made_anew_though_nothing_is_new(
+    files: FileCache, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (json_index, sqlite_index):  # every file was changed long ago
+        monkeypatch.setattr(module, "time", SimpleNamespace(time_ns=lambda: 2**62))
+    fill(files, clock)
+    files.entries()
+    before = contents(index_path(files))
+    for _ in range(2):
+        index_path(files).unlink()
+        assert files.entries(search="word7").total == 1
+        assert contents(index_path(files)) == before
 
 
 def test_a_view_uses_the_index_of_its_store(files: FileCache, clock: FakeClock) -> None:
