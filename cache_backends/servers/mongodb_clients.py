@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -73,14 +71,6 @@ def with_usual_names(url: str) -> str:
     return f"{place}{separator}{'&'.join(named)}"
 
 
-@dataclass(slots=True)
-class _OfLoop:
-    collections: AsyncCollections
-    closing: AsyncGenerator[None, None]
-    is_watched: bool = False
-    """Whether the loop will end `closing` before it ends itself."""
-
-
 class Clients(Forkable):
     """Clients connect when they are first used, and keep connections, and tasks that watch the server, until closed."""
 
@@ -92,7 +82,7 @@ class Clients(Forkable):
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._here: tuple[Client, Collections] | None = None
-        self._of_loops = PerLoop(self._open_in_loop)
+        self._of_loops = PerLoop(self._open_in_loop, self._close_in_loop)
         self._inherited: list[object] = []
         self._closed = False
         tell_of_forks(self)
@@ -117,11 +107,7 @@ class Clients(Forkable):
 
     async def collections_of_loop(self) -> AsyncCollections:
         """The collections by the client of the running event loop."""
-        here = self._of_loops.here()
-        if not here.is_watched:
-            here.is_watched = True
-            await anext(here.closing)
-        return here.collections
+        return (await self._of_loops.here())[1]
 
     def close(self) -> None:
         """Close all clients; those of event loops as soon as these get to it."""
@@ -131,14 +117,15 @@ class Clients(Forkable):
         if self._here is not None:
             with pymongo.timeout(self._timeout_s), contextlib.suppress(PyMongoError):
                 self._here[0].close()
-        for loop, there in self._of_loops.drop_all():
-            with contextlib.suppress(RuntimeError):  # closed meanwhile
-                loop.call_soon_threadsafe(_close_soon, loop, there.closing)
+        self._of_loops.close()
 
-    def _open_in_loop(self) -> _OfLoop:
+    def _open_in_loop(self) -> tuple[AsyncClient, AsyncCollections]:
         client = self._made(pymongo.AsyncMongoClient)
-        collections = AsyncCollections.of(client, self._address.database, self._prefix)
-        return _OfLoop(collections, _closing(client, self._timeout_s))
+        return client, AsyncCollections.of(client, self._address.database, self._prefix)
+
+    async def _close_in_loop(self, here: tuple[AsyncClient, AsyncCollections]) -> None:
+        with pymongo.timeout(self._timeout_s), contextlib.suppress(PyMongoError):
+            await here[0].close()
 
     def _made(self, kind: Callable[..., Any]) -> Any:
         try:
@@ -149,20 +136,6 @@ class Clients(Forkable):
                 f"{self._address.without_password(str(error)).rstrip('.')}. "
                 f"Options of MongoDB that may stand in the URL: {', '.join(OPTIONS)}."
             ) from error
-
-
-async def _closing(client: AsyncClient, timeout_s: float) -> AsyncGenerator[None, None]:
-    """Closes a client when it is closed itself, as every event loop does with generators before it ends."""
-    try:
-        yield
-    finally:
-        with pymongo.timeout(timeout_s), contextlib.suppress(PyMongoError):
-            await client.close()
-
-
-def _close_soon(loop: asyncio.AbstractEventLoop, closing: AsyncGenerator[None, None]) -> None:
-    task = loop.create_task(closing.aclose())
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
 
 
 def _url(address: Address) -> str:

@@ -74,9 +74,9 @@ class _LoopClient:
         self._starting = asyncio.Lock()
         self._has_started = not is_cluster
 
-    def close_soon(self) -> None:
-        """Close its connections; called in its loop."""
-        self._closing = asyncio.ensure_future(self._client.aclose())
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
 
     async def one(self, command: Command) -> Any:
         """The reply to a command."""
@@ -105,7 +105,7 @@ class RedisStore(ServerStore):
         self._named: dict[str, float] = {}
         self._cluster = ClusterSession(self._address, self._settings, self._timeout_s, self._know_nothing)
         self._sessions = Connections(self._connect, RedisSession.close, self._timeout_s)
-        self._async_clients = PerLoop(self._async_client)
+        self._async_clients = PerLoop(self._async_client, self._close_async)
         self._format_is_known = False
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
@@ -213,9 +213,7 @@ class RedisStore(ServerStore):
         self.closed = True
         self._sessions.close()
         self._cluster.close()
-        for loop, client in self._async_clients.drop_all():
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and its connections with it
-                loop.call_soon_threadsafe(client.close_soon)
+        self._async_clients.close()
 
     def _connect(self) -> RedisSession:
         (place,) = self._address.hosts
@@ -245,7 +243,8 @@ class RedisStore(ServerStore):
     async def _try_async(self, command: Command) -> Any:
         try:
             async with asyncio.timeout(2 * self._timeout_s):  # connecting, then the reply
-                return await self._async_clients.here().one(command)
+                client = await self._async_clients.here()
+                return await client.one(command)
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             self._named.clear()  # redis-py connects anew by itself
             raise failure(self._address, error, self._timeout_s) from error
@@ -263,3 +262,8 @@ class RedisStore(ServerStore):
             host=host, port=port or DEFAULT_PORT, ssl=self._address.scheme == "rediss", **settings
         )
         return _LoopClient(client, is_cluster=False)
+
+    async def _close_async(self, client: _LoopClient) -> None:
+        with contextlib.suppress(exceptions.RedisError, exceptions.RedisClusterException, OSError):
+            async with asyncio.timeout(self._timeout_s):
+                await client.close()

@@ -1,49 +1,111 @@
-"""One client for each event loop."""
+"""One client for each event loop, closed by the loop before it ends."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from cache_backends.servers.per_loop import PerLoop
 from tests.cache_backends.processes import in_child
 
 
-async def here(clients: PerLoop[object]) -> object:
-    """The client of this loop."""
-    return clients.here()
+class Client:
+    """Notes in which loop it was closed."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.closed_in: list[asyncio.AbstractEventLoop] = []
+
+    async def close(self) -> None:
+        """Takes a turn of the loop, as closing a connection does."""
+        await asyncio.sleep(0)
+        self.closed_in.append(asyncio.get_running_loop())
+
+    @property
+    def was_closed_once_by_its_loop(self) -> bool:
+        """Nobody else may."""
+        return self.closed_in == [self.loop]
 
 
-async def test_a_loop_has_one_client() -> None:
-    clients = PerLoop(object)
-    assert clients.here() is clients.here()
+@pytest.fixture
+def clients() -> PerLoop[Client]:
+    """Of no loop yet."""
+    return PerLoop(Client, Client.close)
 
 
-def test_loops_have_clients_of_their_own_and_closed_ones_are_forgotten() -> None:
-    clients = PerLoop(object)
-    made = [asyncio.run(here(clients)) for _ in range(3)]
+async def test_a_loop_has_one_client(clients: PerLoop[Client]) -> None:
+    first, *others = await asyncio.gather(*(clients.here() for _ in range(5)))
+    assert all(other is first for other in others)
+    assert await clients.here() is first
+    assert not first.closed_in
+
+
+def test_loops_have_clients_of_their_own_which_they_close_before_they_end(clients: PerLoop[Client]) -> None:
+    made = [asyncio.run(clients.here()) for _ in range(3)]
     assert len({id(client) for client in made}) == 3
-    assert [client for _, client in clients.drop_all()] == made[-1:]
-    assert clients.drop_all() == []
+    assert all(client.was_closed_once_by_its_loop for client in made)
 
 
-def test_loops_in_many_threads_begin_and_end_at_once() -> None:
-    clients = PerLoop(object)
+@pytest.mark.parametrize("give_up", [PerLoop.close, lambda clients: None], ids=["closed", "dropped"])
+def test_the_loop_of_another_thread_closes_its_client_when_all_are_closed_or_dropped(
+    give_up: Callable[[PerLoop[Client]], None],
+) -> None:
+    clients = [PerLoop(Client, Client.close)]
+    with asyncio.Runner() as runner:
+        client = runner.run(clients[0].here())
+        loop = runner.get_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        give_up(clients.pop())
+        gc.collect()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for _ in range(3):  # turns
+            runner.run(asyncio.sleep(0))
+        assert client.was_closed_once_by_its_loop
 
-    def run(_: int) -> int:
-        return len({id(asyncio.run(here(clients))) for _ in range(30)})
+
+def test_a_client_that_was_closed_with_all_others_is_not_closed_again_by_its_loop(clients: PerLoop[Client]) -> None:
+    async def ask_and_close() -> Client:
+        client = await clients.here()
+        clients.close()
+        return client
+
+    assert asyncio.run(ask_and_close()).was_closed_once_by_its_loop
+
+
+def test_a_loop_that_ended_without_closing_anything_is_forgotten(clients: PerLoop[Client]) -> None:
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(clients.here())
+    loop.close()
+    assert asyncio.run(clients.here()) is not client
+    assert loop not in clients._clients
+    clients.close()
+    assert not client.closed_in
+
+
+def test_loops_in_many_threads_begin_and_end_at_once(clients: PerLoop[Client]) -> None:
+    def run(_: int) -> bool:
+        made = [asyncio.run(clients.here()) for _ in range(30)]
+        return len({id(client) for client in made}) == 30 and all(one.was_closed_once_by_its_loop for one in made)
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(run, range(8)))
 
 
-async def test_a_forked_child_has_a_client_of_its_own() -> None:
-    clients = PerLoop(object)
-    mine = clients.here()
+async def test_a_forked_child_has_a_client_of_its_own_and_leaves_the_parents_open(clients: PerLoop[Client]) -> None:
+    mine = await clients.here()
 
     def child() -> bool:
         asyncio._set_running_loop(None)
-        return asyncio.run(here(clients)) is not mine
+        theirs = asyncio.run(clients.here())
+        return theirs is not mine and theirs.was_closed_once_by_its_loop and not mine.closed_in
 
     assert in_child(child)
-    assert clients.here() is mine
+    assert await clients.here() is mine

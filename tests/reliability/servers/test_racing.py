@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import threading
 from collections.abc import Callable
@@ -118,6 +119,24 @@ def test_loops_one_after_another_and_at_once_ask_one_cache(open_it: Open, kind: 
         results = at_once(*[lambda number=number: asyncio.run(ask(number)) for number in range(6)])  # type: ignore[misc]
         assert results == [[f"answer {number}"] for number in range(6)]
     assert cache.counters.errors == 0
+
+
+def test_loops_one_after_another_have_no_more_connections_than_one(open_it: Open, server: Any, kind: Kind) -> None:
+    cache = open_it(strict=True)
+
+    async def ask() -> None:
+        await asyncio.gather(*(cache.aupdate(f"q{number}", LLM, [chat("answer")]) for number in range(5)))
+
+    asyncio.run(ask())
+    gc.collect()
+    of_one = kind.connections(server)
+    gc.disable()  # who waits for it has a connection of each loop until then
+    try:
+        for _ in range(5):
+            asyncio.run(ask())
+        assert any(kind.connections(server) <= of_one for _ in range(1000))  # a server takes a moment to notice
+    finally:
+        gc.enable()
 
 
 async def test_a_cache_that_is_closed_while_a_loop_runs_leaves_no_connection(
