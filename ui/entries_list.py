@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cache_backends import EntryPage
 from lab.browsing import ListJob, NoSuchPlaceError, TallyJob
@@ -32,6 +33,7 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
         keep_place()  # it stands beside the buttons then
     else:
         _watch_progress(begun)
+    beside: DeltaGenerator | None = None
     with st.container(key="entries_result"):
         if job is None:
             st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
@@ -40,10 +42,18 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
         elif job.error is not None:
             _show_failure(job.error)
         elif page is not None and has_rows:
-            _show_page(page, begun)
+            beside = _show_page(page, begun)
         elif page is not None and not begun.lacked_entries:  # else nobody knows yet that there is nothing
             _show_nothing()
-    _show_counting(counting or begin_counts(begun, is_shown=True), is_counted=is_counted)
+    counting = counting or begin_counts(begun, is_shown=True)
+    if counting is None or is_counted or counting.error is not None:
+        keep_place()
+    elif beside is not None:
+        with beside:
+            _watch_counts(counting, says_so=not begun.lacked_entries)
+        keep_place()
+    else:
+        _watch_counts(counting, says_so=False)
     return page
 
 
@@ -55,13 +65,6 @@ def _watch_progress(begun: Begun) -> None:
         _watch_index(begun.index)
     else:
         _watch_rest(begun.index)
-
-
-def _show_counting(counting: TallyJob | None, *, is_counted: bool) -> None:
-    if counting is None or is_counted or counting.error is not None:
-        keep_place()
-    else:
-        _watch_counts(counting)
 
 
 @st.fragment(run_every=POLL_S)
@@ -90,10 +93,10 @@ def _watch_rest(index: IndexJob) -> None:
 
 
 @st.fragment(run_every=POLL_S)
-def _watch_counts(counting: TallyJob) -> None:
+def _watch_counts(counting: TallyJob, *, says_so: bool) -> None:
     if counting.finished:
         st.rerun()
-    if time.monotonic() - counting.began_at >= COUNTED_IN_SILENCE_S:
+    if says_so and time.monotonic() - counting.began_at >= COUNTED_IN_SILENCE_S:
         st.caption(_("What each choice above would leave is still being counted."))
 
 
@@ -126,7 +129,8 @@ def _show_failure(error: Exception) -> None:
         st.button(_("First page"), key="entries_first_again", on_click=entries_state.first_page)
 
 
-def _show_page(page: EntryPage, begun: Begun) -> None:
+def _show_page(page: EntryPage, begun: Begun) -> DeltaGenerator:
+    """A page of the list; the place beside its buttons for what may come and go."""
     asked = begun.asked
     # On the left: what Streamlit shows above a table's right end while the mouse is over it would cover buttons there.
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -144,7 +148,9 @@ def _show_page(page: EntryPage, begun: Begun) -> None:
         )  # fmt: skip
         st.markdown(f"**{_found(page)}**", width="content", help=_not_all_yet() if begun.lacked_entries else None)
         _watch_progress(begun)
+        beside = st.container(width="content")
     show_table(page.entries)
+    return beside
 
 
 def _found(page: EntryPage) -> str:

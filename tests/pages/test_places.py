@@ -13,7 +13,7 @@ from tests.lab.made_up_server import MadeUpServer
 from tests.pages.conftest import Configure, Visit
 from tests.pages.entries_page import NAMESPACE, be_patient, on, opened, put, settled
 from tests.pages.visitor import PATIENCE_S, Visitor
-from ui import entries_jobs, entries_state, waiting
+from ui import entries_jobs, entries_list, entries_state, waiting
 from ui.session import laboratory
 
 SAGAN = "Who was Carl Sagan?"
@@ -60,10 +60,14 @@ def test_an_index_that_is_brought_up_to_date_moves_no_list(
 
 def test_counts_that_come_late_move_nothing(visit: Visit, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entries_jobs, "COUNTS_PATIENCE_S", 0.0)
+    monkeypatch.setattr(entries_list, "COUNTED_IN_SILENCE_S", 0.0)
     slow.slow = {"tally"}
     visitor = visit().go("entries")
     assert slow.waits.wait(PATIENCE_S)
     before = visitor.look().places
+    buttons = before["entries_next"][:-1]
+    (said,) = [place for place, node in visitor.placed if "still being counted" in str(getattr(node, "value", ""))]
+    assert said[: len(buttons)] == buttons, "beside them, where it moves no list"
     slow.goes_on.set()
     assert_nothing_moved(before, settled(visitor), "entries_table_0", "entries_removal_open")
 
