@@ -188,7 +188,10 @@ class SQLiteFile(Forkable):
             yield connection
 
     def follow_path(self) -> None:
-        """Leave a file that was deleted or set aside meanwhile, so that all processes write to the same one."""
+        """Leave a file that was deleted or set aside meanwhile, so that all processes write to the same one.
+
+        Not while another thread writes: to the old one, then, while a reader opens the new one and the same log.
+        """
         try:
             inode: int | None = os.stat(self.path).st_ino
         except OSError:

@@ -107,7 +107,8 @@ class Clients(Forkable):
 
     async def collections_of_loop(self) -> AsyncCollections:
         """The collections by the client of the running event loop."""
-        return (await self._of_loops.here())[1]
+        _, collections = await self._of_loops.here()
+        return collections
 
     def close(self) -> None:
         """Close all clients; those of event loops as soon as these get to it."""
@@ -123,9 +124,10 @@ class Clients(Forkable):
         client = self._made(pymongo.AsyncMongoClient)
         return client, AsyncCollections.of(client, self._address.database, self._prefix)
 
-    async def _close_in_loop(self, here: tuple[AsyncClient, AsyncCollections]) -> None:
+    async def _close_in_loop(self, opened: tuple[AsyncClient, AsyncCollections]) -> None:
+        client, _ = opened
         with pymongo.timeout(self._timeout_s), contextlib.suppress(PyMongoError):
-            await here[0].close()
+            await client.close()
 
     def _made(self, kind: Callable[..., Any]) -> Any:
         try:

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+import os
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from cache_backends.forks import Forkable, tell_of_forks
 
 Client = TypeVar("Client")
-
-
-@dataclass(slots=True)
-class _OfLoop(Generic[Client]):
-    client: Client
-    closing: AsyncGenerator[None, None]
-    is_watched: bool = False
-    """Whether the loop will end `closing` before it ends itself."""
+Close = Callable[[Client], Coroutine[Any, Any, None]]
 
 
 class PerLoop(Forkable, Generic[Client]):
-    """Clients by event loop, made when first asked for, and closed by their loop before it ends.
+    """Clients by event loop, made when first asked for, and closed by a loop that ends as `asyncio.run` ends it.
 
     Later nobody could: connections of a loop that has ended stay open until the garbage collector comes by.
     """
 
-    def __init__(self, make: Callable[[], Client], close: Callable[[Client], Awaitable[None]]) -> None:
-        """`make` and `close` are called in the loop of the client."""
+    def __init__(self, make: Callable[[], Client], close: Close[Client]) -> None:
+        """Both are called in the loop of the client; `close` may be called again, where it was cancelled or not."""
         self._make = make
         self._close = close
-        self._clients: dict[asyncio.AbstractEventLoop, _OfLoop[Client]] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[Client, AsyncGenerator[None, None]]] = {}
         self._inherited: list[object] = []
         tell_of_forks(self)
 
@@ -41,39 +33,42 @@ class PerLoop(Forkable, Generic[Client]):
         self._clients = {}
 
     async def here(self) -> Client:
-        """The client of the running loop."""
+        """The client of the running loop. Lets no other task go on meanwhile."""
         loop = asyncio.get_running_loop()
-        here = self._clients.get(loop)
-        if here is None:
+        known = self._clients.get(loop)
+        if known is None:
             for ended in [loop for loop in list(self._clients) if loop.is_closed()]:
                 self._clients.pop(ended, None)
             client = self._make()
-            here = self._clients[loop] = _OfLoop(client, _closing(client, self._close))
-        if not here.is_watched:
-            here.is_watched = True
-            await anext(here.closing)
-        return here.client
+            closing = _closing(client, self._close)
+            self._clients[loop] = client, closing
+            await anext(closing)
+            return client
+        return known[0]
+
+    def clients(self) -> list[Client]:
+        """Those of all loops."""
+        return [client for client, _ in list(self._clients.values())]
 
     def close(self) -> None:
         """Close every client as soon as its loop gets to it. Nobody may ask afterwards."""
-        for loop, there in list(self._clients.items()):  # kept: a loop that ends now cancels the task, and closes it
-            with contextlib.suppress(RuntimeError):  # it has ended
-                loop.call_soon_threadsafe(_close_soon, loop, there.closing)
+        for loop, (client, _) in list(self._clients.items()):  # kept: a loop that ends now cancels the task
+            try:
+                loop.call_soon_threadsafe(_close_soon, loop, self._close, client)
+            except RuntimeError:  # it has ended
+                self._clients.pop(loop, None)
 
 
-async def _closing(client: Client, close: Callable[[Client], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Closes a client when it is closed itself, as every event loop does with generators before it ends."""
+async def _closing(client: Client, close: Close[Client]) -> AsyncGenerator[None, None]:
+    """Closes a client when it is closed itself, as an event loop does with all generators before it ends."""
+    process = os.getpid()
     try:
         yield
     finally:
-        await close(client)
+        if os.getpid() == process:  # a child may end the loop in the middle of which it was forked
+            await close(client)
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, closing: AsyncGenerator[None, None]) -> None:
-    task = loop.create_task(_end(closing))
+def _close_soon(loop: asyncio.AbstractEventLoop, close: Close[Client], client: Client) -> None:
+    task = loop.create_task(close(client))
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
-
-
-async def _end(closing: AsyncGenerator[None, None]) -> None:
-    """A task of `aclose` itself that is cancelled before it begins would end the generator in the middle."""
-    await closing.aclose()

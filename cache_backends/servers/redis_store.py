@@ -73,13 +73,26 @@ class _LoopClient:
         self._free = asyncio.Semaphore(MOST_AT_ONCE)
         self._starting = asyncio.Lock()
         self._has_started = not is_cluster
+        self._asking = 0
+        self._is_closed = False
 
     async def close(self) -> None:
-        """Close its connections."""
-        await self._client.aclose()
+        """Close its connections, once no task waits for a reply: redis-py would connect again for those."""
+        self._is_closed = True
+        if not self._asking:
+            await self._client.aclose()
 
     async def one(self, command: Command) -> Any:
         """The reply to a command."""
+        self._asking += 1
+        try:
+            return await self._reply(command)
+        finally:
+            self._asking -= 1
+            if self._is_closed:
+                await self.close()
+
+    async def _reply(self, command: Command) -> Any:
         if not self._has_started:
             async with self._starting:  # tasks that ask while the nodes are being found would lose their connections
                 await self._client.initialize()
@@ -105,7 +118,7 @@ class RedisStore(ServerStore):
         self._named: dict[str, float] = {}
         self._cluster = ClusterSession(self._address, self._settings, self._timeout_s, self._know_nothing)
         self._sessions = Connections(self._connect, RedisSession.close, self._timeout_s)
-        self._async_clients = PerLoop(self._async_client, self._close_async)
+        self._of_loops = PerLoop(self._open_in_loop, self._close_in_loop)
         self._format_is_known = False
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
@@ -213,7 +226,7 @@ class RedisStore(ServerStore):
         self.closed = True
         self._sessions.close()
         self._cluster.close()
-        self._async_clients.close()
+        self._of_loops.close()
 
     def _connect(self) -> RedisSession:
         (place,) = self._address.hosts
@@ -243,13 +256,13 @@ class RedisStore(ServerStore):
     async def _try_async(self, command: Command) -> Any:
         try:
             async with asyncio.timeout(2 * self._timeout_s):  # connecting, then the reply
-                client = await self._async_clients.here()
+                client = await self._of_loops.here()
                 return await client.one(command)
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             self._named.clear()  # redis-py connects anew by itself
             raise failure(self._address, error, self._timeout_s) from error
 
-    def _async_client(self) -> _LoopClient:
+    def _open_in_loop(self) -> _LoopClient:
         if self.is_cluster:
             settings = cluster_settings(self._address, self._settings, self._timeout_s)
             nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
@@ -263,7 +276,7 @@ class RedisStore(ServerStore):
         )
         return _LoopClient(client, is_cluster=False)
 
-    async def _close_async(self, client: _LoopClient) -> None:
+    async def _close_in_loop(self, client: _LoopClient) -> None:
         with contextlib.suppress(exceptions.RedisError, exceptions.RedisClusterException, OSError):
             async with asyncio.timeout(self._timeout_s):
                 await client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -153,6 +154,7 @@ def _until_a_run_passes_whole(folder: Path, backend: Backend, run: Callable[[str
     """Run on copies of the store in `folder / "template"` with the 1st, 2nd, … n-th call failing; how many runs."""
 
     def child() -> int:
+        gc.freeze()  # the parent's garbage: its descriptors would be closed in the middle of what is counted here
         logging.disable()
         sys.unraisablehook = lambda _: None  # where apsw reports errors that SQLite does not want to hear of
         faults = Faults()

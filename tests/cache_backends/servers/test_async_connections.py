@@ -139,12 +139,12 @@ async def test_who_waits_too_long_while_all_are_in_use_is_told_so_and_all_are_gi
     assert await connections.run(Connection.ask) < MOST_AT_ONCE
 
 
-def test_each_loop_has_its_own_and_those_of_a_closed_loop_are_closed(
+def test_each_loop_has_its_own_and_closes_them_before_it_ends(
     server: Server, connections: AsyncConnections[Connection]
 ) -> None:
     for number in range(3):
         assert asyncio.run(connections.run(Connection.ask)) == number
-    assert [connection.closed for connection in server.made] == [True, True, False]
+    assert [connection.closed for connection in server.made] == [True, True, True]
 
 
 def test_many_loops_that_begin_when_others_have_ended_do_not_disturb_each_other(
@@ -187,4 +187,4 @@ def test_a_forked_child_leaves_the_connections_of_its_parent_alone(
         number = asyncio.run(connections.run(Connection.ask))
         return number, [connection.closed for connection in server.made]
 
-    assert asyncio.run(parent()) == (2, [False, False, False])
+    assert asyncio.run(parent()) == (2, [False, False, True])
