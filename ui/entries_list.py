@@ -97,7 +97,7 @@ def _watch_counts(counting: TallyJob, *, says_so: bool) -> None:
     if counting.finished:
         st.rerun()
     if says_so and time.monotonic() - counting.began_at >= COUNTED_IN_SILENCE_S:
-        st.caption(_("What each choice above would leave is still being counted."))
+        st.caption(_("Still counting the choices above."))
 
 
 @st.fragment(run_every=POLL_S)

@@ -23,7 +23,7 @@ from ui.session import laboratory
 
 LANGUAGES = ["en-US", "pt-BR"]
 OTHER = "compare-1:x"
-STILL_COUNTING = "What each choice above would leave is still being counted."
+STILL_COUNTING = "Still counting the choices above."
 
 
 @pytest.fixture(autouse=True)

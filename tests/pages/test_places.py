@@ -66,7 +66,7 @@ def test_counts_that_come_late_move_nothing(visit: Visit, slow: Slow, monkeypatc
     assert slow.waits.wait(PATIENCE_S)
     before = visitor.look().places
     buttons = before["entries_next"][:-1]
-    (said,) = [place for place, node in visitor.placed if "still being counted" in str(getattr(node, "value", ""))]
+    (said,) = [place for place, node in visitor.placed if "Still counting" in str(getattr(node, "value", ""))]
     assert said[: len(buttons)] == buttons, "beside them, where it moves no list"
     slow.goes_on.set()
     assert_nothing_moved(before, settled(visitor), "entries_table_0", "entries_removal_open")
