@@ -88,7 +88,7 @@ def submit(prompt: str) -> None:
     except PromptError as error:
         state.mistake, state.rejected = words.prompt_error(error.kind, error.length, error.limit), prompt
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
         state.rejected = prompt
 
 
@@ -130,7 +130,7 @@ def forget() -> None:
         lab = laboratory()
         job: Job[str, bool | str] = lab.jobs.start(lambda _job: _forgotten(lab, request, key))
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
         return
     if not job.wait(FORGET_S):
         state.mistake = _("The cache has not answered yet. The answer is removed as soon as it does.")
@@ -181,7 +181,7 @@ def begin_demo(prompt: str) -> None:
     try:
         state.demo = start_demo(laboratory(), request_for(prompt))
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
 
 
 def end_demo() -> None:

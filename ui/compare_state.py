@@ -103,7 +103,7 @@ def begin() -> None:
             "too_many": _("So many strategies can't be compared at once. Choose at most 20."),
         }[error.kind]
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
     else:
         open_run(job.id)
         return

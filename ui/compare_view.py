@@ -15,6 +15,7 @@ from ui.compare_table import table
 from ui.cost_panel import show_cost_panel
 from ui.language import _
 from ui.metrics import WHATS, What, what_it_is, what_title
+from ui.notices import show_mistake
 from ui.numbers import count, moment
 from ui.places import in_its_place
 from ui.safe_text import shown_in_line
@@ -29,7 +30,7 @@ def show_comparison() -> None:
     state = compare_state.comparing()
     compare_state.forget_mended_mistake()
     shown = compare_state.current()
-    _show_mistake(state.mistake)
+    show_mistake(state.mistake)
     with st.container(key="compare_result"):
         if shown is None:
             if state.mistake is None:
@@ -49,12 +50,6 @@ def show_comparison() -> None:
             )
         else:
             _watch(shown)
-
-
-@in_its_place
-def _show_mistake(mistake: str | None) -> None:
-    if mistake is not None:
-        st.error(shown_in_line(mistake), icon=":material/error:")
 
 
 @st.fragment(run_every=POLL_S)

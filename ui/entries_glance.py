@@ -13,7 +13,7 @@ from lab.glance import Glance
 from lab.jobs import TooManyJobsError
 from lab.simulated import SIMULATED_MODEL
 from lab.strategies import StrategyUnavailableError
-from ui import charts, entries_state
+from ui import charts, entries_state, words
 from ui.language import _
 from ui.numbers import DASH, count, duration, moment, money, of, ratio, size
 from ui.safe_text import shown_in_line
@@ -39,7 +39,7 @@ def show_glance() -> None:
             keep_s=KEPT_S,
         )
     except TooManyJobsError:
-        st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
+        st.error(words.too_many_requests())
         return
     with st.container(key="entries_glance"):
         if not wait_for("glance"):

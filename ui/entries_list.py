@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from cache_backends import EntryPage
 from lab.browsing import ListJob, NoSuchPlaceError, TallyJob
 from lab.indexing import IndexJob, StoppedError
-from ui import entries_state
+from ui import entries_state, words
 from ui.entries_jobs import Begun, begin_counts, is_behind
 from ui.entries_table import show_table
 from ui.language import _, ngettext
@@ -36,7 +36,7 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
     beside: DeltaGenerator | None = None
     with st.container(key="entries_result"):
         if job is None:
-            st.error(_("So many requests are running that this one was not begun. Try again in a moment."))
+            st.error(words.too_many_requests())
         elif not is_there:
             _watch_list(job)
         elif job.error is not None:

@@ -92,7 +92,7 @@ def _begin(remove: Remove) -> None:
         state.removing_from = strategy
         state.removing = lab.jobs.start(lambda job: remove(browsing.cache_of(lab, strategy, namespace), job))
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
 
 
 def _show_job() -> None:

@@ -164,7 +164,7 @@ def _begin(into: str, start: entries_state.StartImport) -> None:
     try:
         state.importing, state.importing_into = start(), into
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
 
 
 def _show_import() -> None:

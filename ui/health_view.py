@@ -12,6 +12,7 @@ from lab.jobs import TooManyJobsError
 from ui import words
 from ui.guide_elements import detail, heading, prose
 from ui.language import _, ngettext
+from ui.notices import show_mistake
 from ui.numbers import DASH, count, duration, moment, size
 from ui.places import in_its_place
 from ui.safe_text import shown_in_line
@@ -82,7 +83,7 @@ def _begin() -> None:
     try:
         state.job, state.mistake = laboratory().check_health(scope()), None
     except TooManyJobsError:
-        state.mistake = _("So many requests are running that this one was not begun. Try again in a moment.")
+        state.mistake = words.too_many_requests()
 
 
 def _stop() -> None:
@@ -111,7 +112,7 @@ def _show_panel() -> None:
             on_click=_stop,
             disabled=job is None or job.finished or job.stopping,
         )
-    _show_mistake(state.mistake)
+    show_mistake(state.mistake)
     with st.container(key="health_result"):
         if job is None:
             st.info(
@@ -120,12 +121,6 @@ def _show_panel() -> None:
             )
         else:
             _show_result(job)
-
-
-@in_its_place
-def _show_mistake(mistake: str | None) -> None:
-    if mistake is not None:
-        st.error(mistake, icon=":material/error:")
 
 
 def _show_result(job: HealthJob) -> None:

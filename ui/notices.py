@@ -1,4 +1,4 @@
-"""What a person should know of the stores: damage that was set aside, a history that can't be kept, who shares what."""
+"""What a person should know: what went wrong just now, and what happened to a store."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ def show_notices() -> None:
         st.warning(
             _("Something happened to a store: {notice}").format(notice=shown_in_line(notice)), icon=":material/healing:"
         )
+
+
+@in_its_place
+def show_mistake(mistake: str | None) -> None:
+    """What was wrong and what to do, if anything was."""
+    if mistake is not None:
+        st.error(shown_in_line(mistake), icon=":material/error:")

@@ -161,6 +161,11 @@ def failure(kind: FailureKind) -> str:
     return what
 
 
+def too_many_requests() -> str:
+    """That something was not begun, and what to do."""
+    return _("So many requests are running that this one was not begun. Try again in a moment.")
+
+
 def prompt_error(kind: str, length: int, limit: int) -> str:
     """What is wrong with a prompt, and what is allowed."""
     if kind == "empty":
