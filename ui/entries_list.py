@@ -48,9 +48,9 @@ def show_list(begun: Begun, counting: TallyJob | None, *, is_counted: bool) -> E
     counting = counting or begin_counts(begun, is_shown=True)
     if counting is None or is_counted or counting.error is not None:
         keep_place()
-    elif beside is not None:
+    elif beside is not None and not begun.lacked_entries:  # else the progress of the index stands there
         with beside:
-            _watch_counts(counting, says_so=not begun.lacked_entries)
+            _watch_counts(counting, says_so=True)
         keep_place()
     else:
         _watch_counts(counting, says_so=False)

@@ -52,7 +52,7 @@ class AsyncConnections(Generic[Connection]):
         self._connect = connect
         self._wait_s = wait_s
         self._monotonic = monotonic
-        self._loops: PerLoop[_OfLoop[Connection]] = PerLoop(partial(_OfLoop, close), _OfLoop.end)
+        self._loops: PerLoop[_OfLoop[Connection]] = PerLoop(partial(_OfLoop, close), _OfLoop.end, _OfLoop.close_idle)
         self.closed = False
 
     async def run(self, operation: Callable[[Connection], Awaitable[Result]]) -> Result:

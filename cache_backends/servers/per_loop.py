@@ -19,10 +19,20 @@ class PerLoop(Forkable, Generic[Client]):
     Later nobody could: connections of a loop that has ended stay open until the garbage collector comes by.
     """
 
-    def __init__(self, make: Callable[[], Client], close: Close[Client]) -> None:
-        """Both are called in the loop of the client; `close` may be called again, where it was cancelled or not."""
+    def __init__(
+        self,
+        make: Callable[[], Client],
+        close: Close[Client],
+        drop: Callable[[Client], None] = lambda _: None,
+    ) -> None:
+        """`make` and `close` are called in the loop of the client, `close` also again, where it was cancelled or not.
+
+        `drop` is called where a loop has ended without closing its client.
+        """
         self._make = make
         self._close = close
+        self._drop = drop
+        self._is_closed = False
         self._clients: dict[asyncio.AbstractEventLoop, tuple[Client, AsyncGenerator[None, None]]] = {}
         self._inherited: list[object] = []
         tell_of_forks(self)
@@ -38,11 +48,13 @@ class PerLoop(Forkable, Generic[Client]):
         known = self._clients.get(loop)
         if known is None:
             for ended in [loop for loop in list(self._clients) if loop.is_closed()]:
-                self._clients.pop(ended, None)
+                self._abandon(ended)
             client = self._make()
             closing = _closing(client, self._close)
             self._clients[loop] = client, closing
             await anext(closing)
+            if self._is_closed:  # since whoever asks looked
+                _close_soon(loop, self._close, client)
             return client
         return known[0]
 
@@ -52,11 +64,17 @@ class PerLoop(Forkable, Generic[Client]):
 
     def close(self) -> None:
         """Close every client as soon as its loop gets to it. Nobody may ask afterwards."""
+        self._is_closed = True
         for loop, (client, _) in list(self._clients.items()):  # kept: a loop that ends now cancels the task
             try:
                 loop.call_soon_threadsafe(_close_soon, loop, self._close, client)
             except RuntimeError:  # it has ended
-                self._clients.pop(loop, None)
+                self._abandon(loop)
+
+    def _abandon(self, loop: asyncio.AbstractEventLoop) -> None:
+        known = self._clients.pop(loop, None)  # None: another thread was faster
+        if known is not None:
+            self._drop(known[0])
 
 
 async def _closing(client: Client, close: Close[Client]) -> AsyncGenerator[None, None]:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from redis import asyncio as async_redis
 from redis import exceptions
-from redis.asyncio.cluster import ClusterNode
 
 from cache_backends.errors import CacheUnavailableError, CacheUnreachableError
-from cache_backends.servers.connections import MOST_AT_ONCE, Connections, DroppedError
+from cache_backends.servers.connections import Connections, DroppedError
 from cache_backends.servers.per_loop import PerLoop
-from cache_backends.servers.redis_cluster import ClusterSession, cluster_settings
+from cache_backends.servers.redis_cluster import ClusterSession
 from cache_backends.servers.redis_keys import Partition, format_key, namespace_number, namespaces_key
-from cache_backends.servers.redis_scripts import SETTLE, in_empty_partition, whole
+from cache_backends.servers.redis_loop import LoopClient, open_in_loop
+from cache_backends.servers.redis_scripts import SETTLE, in_empty_partition
 from cache_backends.servers.redis_session import (
-    DEFAULT_PORT,
     RedisSession,
     connect,
-    connection_settings,
     failure,
 )
 from cache_backends.servers.redis_values import FORMAT
@@ -50,61 +46,6 @@ class Session(Protocol):
         """The replies to several commands. Raises `CacheError`."""
 
 
-class _KeyComesFirst:
-    """Where the key of a command is, for redis-py's client of a cluster, which knows that of scripts by itself.
-
-    In place of a table of all commands that it would load from the server: most of what an event loop's first
-    call takes.
-    """
-
-    async def initialize(self, node: object = None) -> None:
-        """There is nothing to load."""
-
-    async def get_keys(self, *command: Any) -> tuple[Any, ...]:
-        """The keys of `GET key`, `SET key value`, and such."""
-        return (command[1],)
-
-
-class _LoopClient:
-    """redis-py's client for one event loop, asked by a bounded number of tasks at once."""
-
-    def __init__(self, client: Any, *, is_cluster: bool) -> None:
-        self._client = client
-        self._free = asyncio.Semaphore(MOST_AT_ONCE)
-        self._starting = asyncio.Lock()
-        self._has_started = not is_cluster
-        self._asking = 0
-        self._is_closed = False
-
-    async def close(self) -> None:
-        """Close its connections, once no task waits for a reply: redis-py would connect again for those."""
-        self._is_closed = True
-        if not self._asking:
-            await self._client.aclose()
-
-    async def one(self, command: Command) -> Any:
-        """The reply to a command."""
-        self._asking += 1
-        try:
-            return await self._reply(command)
-        finally:
-            self._asking -= 1
-            if self._is_closed:
-                await self.close()
-
-    async def _reply(self, command: Command) -> Any:
-        if not self._has_started:
-            async with self._starting:  # tasks that ask while the nodes are being found would lose their connections
-                await self._client.initialize()
-                self._has_started = True
-        async with self._free:
-            try:
-                return await self._client.execute_command(command[0].decode(), *command[1:])
-            except exceptions.NoScriptError:
-                name, *rest = whole(command)
-                return await self._client.execute_command(name.decode(), *rest)
-
-
 class RedisStore(ServerStore):
     """Connections to one Redis or one cluster. Every call is short: what takes long is done in many of them."""
 
@@ -118,7 +59,7 @@ class RedisStore(ServerStore):
         self._named: dict[str, float] = {}
         self._cluster = ClusterSession(self._address, self._settings, self._timeout_s, self._know_nothing)
         self._sessions = Connections(self._connect, RedisSession.close, self._timeout_s)
-        self._of_loops = PerLoop(self._open_in_loop, self._close_in_loop)
+        self._of_loops = PerLoop(self._open_in_loop, LoopClient.close)
         self._format_is_known = False
 
     def run(self, operation: Callable[[Session], Result]) -> Result:
@@ -262,21 +203,5 @@ class RedisStore(ServerStore):
             self._named.clear()  # redis-py connects anew by itself
             raise failure(self._address, error, self._timeout_s) from error
 
-    def _open_in_loop(self) -> _LoopClient:
-        if self.is_cluster:
-            settings = cluster_settings(self._address, self._settings, self._timeout_s)
-            nodes = [ClusterNode(host, port or DEFAULT_PORT) for host, port in self._address.hosts]
-            cluster: Any = async_redis.RedisCluster(startup_nodes=nodes, **settings)
-            cluster.commands_parser = _KeyComesFirst()
-            return _LoopClient(cluster, is_cluster=True)
-        settings = connection_settings(self._address, self._settings, self._timeout_s)
-        ((host, port),) = self._address.hosts
-        client = async_redis.Redis(
-            host=host, port=port or DEFAULT_PORT, ssl=self._address.scheme == "rediss", **settings
-        )
-        return _LoopClient(client, is_cluster=False)
-
-    async def _close_in_loop(self, client: _LoopClient) -> None:
-        with contextlib.suppress(exceptions.RedisError, exceptions.RedisClusterException, OSError):
-            async with asyncio.timeout(self._timeout_s):
-                await client.close()
+    def _open_in_loop(self) -> LoopClient:
+        return open_in_loop(self._address, self._settings, self._timeout_s)

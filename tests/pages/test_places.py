@@ -72,6 +72,20 @@ def test_counts_that_come_late_move_nothing(visit: Visit, slow: Slow, monkeypatc
     assert_nothing_moved(before, settled(visitor), "entries_table_0", "entries_removal_open")
 
 
+@pytest.mark.parametrize("lacks_entries", [True, False])
+def test_beside_the_buttons_is_said_how_far_the_index_is_or_else_that_counts_are_on_their_way(
+    visit: Visit, slow: Slow, monkeypatch: pytest.MonkeyPatch, lacks_entries: bool
+) -> None:
+    monkeypatch.setattr(entries_jobs, "INDEX_PATIENCE_S", 0.0)
+    monkeypatch.setattr(entries_list, "COUNTED_IN_SILENCE_S", 0.0)
+    slow.of = 100 if lacks_entries else slow.looked_at
+    slow.slow = {"index", "tally"}
+    visitor = visit().go("entries")
+    assert slow.waits.wait(PATIENCE_S)
+    visitor.look().assert_sound()
+    assert ("entries_indexing" in visitor.keys, "Still counting" in visitor.text) == (lacks_entries, not lacks_entries)
+
+
 def test_a_list_that_comes_late_moves_no_button(visit: Visit, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = opened(on(visit()), "removal")
     monkeypatch.setattr(waiting.wait_for, "__defaults__", (0.0,))

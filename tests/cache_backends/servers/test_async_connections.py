@@ -147,6 +147,18 @@ def test_each_loop_has_its_own_and_closes_them_before_it_ends(
     assert [connection.closed for connection in server.made] == [True, True, True]
 
 
+def test_those_of_a_loop_that_ended_without_closing_them_are_closed_by_the_next(
+    server: Server, connections: AsyncConnections[Connection]
+) -> None:
+    for number in range(3):
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(connections.run(Connection.ask)) == number
+        loop.close()
+    assert [connection.closed for connection in server.made] == [True, True, False]
+    connections.close()
+    assert [connection.closed for connection in server.made] == [True, True, True]
+
+
 def test_many_loops_that_begin_when_others_have_ended_do_not_disturb_each_other(
     connections: AsyncConnections[Connection],
 ) -> None:

@@ -100,6 +100,18 @@ def test_a_loop_that_ended_without_closing_anything_is_forgotten(clients: PerLoo
     assert not client.closed_in
 
 
+def test_a_client_that_is_made_while_all_are_closed_is_closed_too(clients: PerLoop[Client]) -> None:
+    async def ask_late() -> Client:
+        client = await clients.here()
+        for _ in range(CLOSING_TURNS + 1):
+            await asyncio.sleep(0)
+        assert client.closed_in
+        return client
+
+    clients.close()
+    assert asyncio.run(ask_late()).was_closed_by_its_loop
+
+
 def test_loops_in_many_threads_begin_and_end_at_once(clients: PerLoop[Client]) -> None:
     def run(_: int) -> bool:
         made = [asyncio.run(clients.here()) for _ in range(30)]
